@@ -1,0 +1,1 @@
+"""ASE calculator for crystal response tensors with exact space-group symmetry."""

@@ -1,0 +1,1 @@
+"""Networks: radial bases, attention and equivariant layers, the papers' networks and the default one."""

@@ -1,0 +1,1 @@
+"""Training: data sources, losses, metrics, the training loop and the evaluation tables."""
