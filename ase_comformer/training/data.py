@@ -1,9 +1,10 @@
 """Labelled crystals: one record type, one split rule, one loader for the data package.
 
-A ``Record`` is a crystal with the labels of one source in the documented units and in the Cartesian frame of its
-own cell (see ``ase_comformer.tensors`` for the conventions; property names are the public ones). The split is by
-reduced formula and therefore the same for every data set. The folder comes from the argument or from the
-environment variable ``ASE_COMFORMER_DATA``. Loaders of the public originals live in ``training.sources``.
+A ``Record`` is a crystal with the labels of one source in the documented units and in the Cartesian
+frame of its own cell (``ase_comformer.tensors`` has the conventions; property names are the public ones).
+The split is by reduced formula and therefore the same for every data set. The folder comes from the
+argument or from the environment variable ``ASE_COMFORMER_DATA``. Loaders of the public originals live in
+``training.sources``.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Record:
         atoms: periodic crystal; every tensor label is in the Cartesian frame of its cell.
         labels: public property name -> array (or float), documented shapes and units.
         flags: warnings of the data package about this record; empty when clean.
-        extras: everything else: ``functional`` ('PBE' or 'PBEsol'), ``spg``, ``pointgroup``, ``dataset``, and the
-            fields named in ``load_records``.
+        extras: everything else: ``functional`` ('PBE' or 'PBEsol'), ``dataset``, ``spg``, ``pointgroup``, and
+            the fields named in ``load_records``.
     """
 
     id: str
@@ -64,7 +65,8 @@ class Record:
 
     def __repr__(self) -> str:
         """Name what the record is, not its arrays."""
-        return f"Record({self.id!r}, {self.formula!r}, {self.split!r}, labels={sorted(self.labels)}, flags={self.flags})"
+        labels = sorted(self.labels)
+        return f"Record({self.id!r}, {self.formula!r}, {self.split!r}, labels={labels}, flags={self.flags})"
 
 
 def split_of(formula: str | Composition) -> Split:
@@ -83,7 +85,7 @@ def split_of(formula: str | Composition) -> Split:
 
     composition = _Composition(formula) if isinstance(formula, str) else formula
     if len(composition) == 0:
-        raise ValueError(f"cannot compute the split of an empty formula ({formula!r}): give at least one element")
+        raise ValueError(f"no split for the empty formula {formula!r}: give at least one element")
     return _split_of_reduced(composition.reduced_formula)
 
 
@@ -110,11 +112,14 @@ def data_folder(folder: str | Path | None = None) -> Path:
     chosen = folder if folder is not None else os.environ.get(DATA_VARIABLE)
     if not chosen:
         raise FileNotFoundError(
-            f"no training data folder: pass folder=... or set {DATA_VARIABLE} to the folder with dielectric_born.jsonl.gz"
+            f"no training data folder: pass folder=... or set {DATA_VARIABLE} to the folder that holds "
+            "dielectric_born.jsonl.gz and its siblings"
         )
     path = Path(chosen).expanduser()
     if not path.is_dir():
-        raise FileNotFoundError(f"training data folder {str(path)!r} does not exist: check folder=... or {DATA_VARIABLE}")
+        raise FileNotFoundError(
+            f"training data folder {str(path)!r} does not exist: check folder=... or {DATA_VARIABLE}"
+        )
     return path
 
 
@@ -127,28 +132,25 @@ def load_records(
 ) -> list[Record]:
     """Read one data set of the package.
 
-    ===================  =======================================================  ============================================
-    dataset              labels                                                   extras (when known)
-    ===================  =======================================================  ============================================
-    'dielectric_born'    dielectric_tensor, static_dielectric_tensor (when the    K_vrh, G_vrh (GPa), gap (eV), e_form
-                         zone centre is stable), born_effective_charges           (eV/atom), gamma_freq_thz; these PBE
-    'dielectric_mp'      dielectric_tensor, static_dielectric_tensor              gap, potentially_ferroelectric
-    'piezo_mp'           piezoelectric_tensor (3,6)                               alternatives (k,3,6), ambiguous,
-                                                                                  resolved_by, e_norm (C/m^2)
-    'elastic_mp'         elastic_tensor (6,6)                                     K_vrh, G_vrh (GPa)
-    'formation_energy'   formation_energy (eV/atom)                               e_above_hull, gap, source,
-                                                                                  structure_functional
-    ===================  =======================================================  ============================================
+    - 'dielectric_born': labels dielectric_tensor, born_effective_charges (n,3,3) and, where the zone centre
+      is stable, static_dielectric_tensor. Extras gamma_freq_thz (3n,), and when known the PBE values K_vrh,
+      G_vrh (GPa), gap (eV), e_form (eV/atom).
+    - 'dielectric_mp': dielectric_tensor, static_dielectric_tensor. Extras gap, potentially_ferroelectric.
+    - 'piezo_mp': piezoelectric_tensor (3,6). Extras alternatives (k,3,6), ambiguous, e_norm (C/m^2),
+      resolved_by, ionic_cos, published_frame.
+    - 'elastic_mp': elastic_tensor (6,6). Extras K_vrh, G_vrh (GPa).
+    - 'formation_energy': formation_energy (eV/atom). Extras e_above_hull, gap, source, structure_functional.
 
-    Every record has extras ``dataset`` and ``functional`` (of the labels: 'PBEsol' for dielectric_born, else 'PBE'),
-    and ``spg``, ``pointgroup`` except formation_energy, whose file has no space group.
+    Every record has extras ``dataset`` and ``functional`` (of the labels: 'PBEsol' for dielectric_born, else
+    'PBE') and, except formation_energy whose file has no space group, ``spg`` and ``pointgroup`` (for two
+    piezo records of flag 'spg_differs' the class of the tensor, not that of the source's space group).
 
     Args:
         dataset: one of the names above.
         folder: folder of the data package; default from ``ASE_COMFORMER_DATA``.
         splits: any of 'train', 'val', 'test'.
-        drop_duplicates: formation_energy only: of two records with the same id keep the one whose structure and
-            energy come from one calculation (source 'matminer_flla_2015').
+        drop_duplicates: formation_energy only: of two records with the same id keep the one whose structure
+            and energy come from one calculation (source 'matminer_flla_2015').
 
     Raises:
         UnknownNameError: for an unknown data set or split.
@@ -176,8 +178,8 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
             expected = _split_of_reduced(row["formula"])
             if row["split"] != expected:
                 raise ValueError(
-                    f"{path.name}: record {row['id']} ({row['formula']}) is marked {row['split']!r} but its formula "
-                    f"belongs to {expected!r}; training on it would leak: fix or remove the record"
+                    f"{path.name}: record {row['id']} ({row['formula']}) is marked {row['split']!r} but its "
+                    f"formula belongs to {expected!r}; training on it would leak: fix or remove the record"
                 )
             yield row
 
@@ -213,7 +215,7 @@ def _record(dataset: str, row: dict[str, Any]) -> Record:
 _Parsed = tuple[dict[str, "np.ndarray | float"], dict[str, Any], str]
 
 
-def _array(value: Any) -> np.ndarray:
+def _array(value: object) -> np.ndarray:
     return np.asarray(value, dtype=np.float64)
 
 
@@ -239,7 +241,8 @@ def _dielectric_mp(row: dict[str, Any]) -> _Parsed:
 
 
 def _piezo_mp(row: dict[str, Any]) -> _Parsed:
-    extras = {name: row[name] for name in ("ambiguous", "resolved_by", "e_norm", "ionic_cos", "published_frame")}
+    names = ("ambiguous", "resolved_by", "e_norm", "ionic_cos", "published_frame")
+    extras = {name: row[name] for name in names}
     extras["alternatives"] = _array(row["alternatives"]).reshape(-1, 3, 6)
     return {"piezoelectric_tensor": _array(row["e"])}, extras, "PBE"
 
