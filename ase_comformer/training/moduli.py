@@ -1,0 +1,87 @@
+"""Polycrystal moduli of stiffness tensors (Voigt, Reuss, Hill) and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ase_comformer.training.metrics import stacked
+
+
+@dataclass(frozen=True)
+class Moduli:
+    """Bulk and shear moduli of polycrystals, arrays of the leading shape, in the unit of the stiffness."""
+
+    bulk_voigt: np.ndarray
+    shear_voigt: np.ndarray
+    bulk_reuss: np.ndarray
+    shear_reuss: np.ndarray
+
+    @property
+    def bulk(self) -> np.ndarray:
+        """Hill average K_VRH."""
+        return 0.5 * (self.bulk_voigt + self.bulk_reuss)
+
+    @property
+    def shear(self) -> np.ndarray:
+        """Hill average G_VRH."""
+        return 0.5 * (self.shear_voigt + self.shear_reuss)
+
+
+def voigt_reuss_hill(stiffness: np.ndarray) -> Moduli:
+    """Voigt, Reuss and Hill moduli of (...,6,6) Voigt stiffness (R. Hill, Proc. Phys. Soc. A 65, 349).
+
+    Raises:
+        numpy.linalg.LinAlgError: if a stiffness is singular.
+    """
+    stiffness = np.asarray(stiffness, dtype=np.float64)
+    compliance = np.linalg.inv(stiffness)  # engineering shear strain, hence the factors 4 and 3 below
+
+    def parts(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        normal = matrix[..., 0, 0] + matrix[..., 1, 1] + matrix[..., 2, 2]
+        mixed = matrix[..., 0, 1] + matrix[..., 0, 2] + matrix[..., 1, 2]
+        shear = matrix[..., 3, 3] + matrix[..., 4, 4] + matrix[..., 5, 5]
+        return normal, mixed, shear
+
+    normal, mixed, shear = parts(stiffness)
+    s_normal, s_mixed, s_shear = parts(compliance)
+    return Moduli(
+        bulk_voigt=(normal + 2.0 * mixed) / 9.0,
+        shear_voigt=(normal - mixed + 3.0 * shear) / 15.0,
+        bulk_reuss=1.0 / (s_normal + 2.0 * s_mixed),
+        shear_reuss=15.0 / (4.0 * s_normal - 4.0 * s_mixed + 3.0 * s_shear),
+    )
+
+
+@dataclass(frozen=True)
+class ModulusMetrics:
+    """Errors of K_VRH and G_VRH of predicted stiffness, GPa; ``not_positive``: unstable predictions."""
+
+    count: int
+    bulk_mae: float
+    shear_mae: float
+    not_positive: int
+
+    def cells(self) -> dict[str, str]:
+        """Table headings and formatted values."""
+        return {
+            "n": str(self.count),
+            "K_VRH MAE (GPa)": f"{self.bulk_mae:.2f}",
+            "G_VRH MAE (GPa)": f"{self.shear_mae:.2f}",
+            "not positive definite": str(self.not_positive),
+        }
+
+
+def modulus_metrics(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> ModulusMetrics:
+    """MAE of the Hill moduli computed from predicted and from labelled (N,6,6) stiffness tensors, GPa."""
+    first, second = stacked(predicted, label)
+    moduli, reference = voigt_reuss_hill(first), voigt_reuss_hill(second)
+    lowest = np.linalg.eigvalsh(0.5 * (first + np.swapaxes(first, -1, -2)))[:, 0]
+    return ModulusMetrics(
+        count=len(first),
+        bulk_mae=float(np.abs(moduli.bulk - reference.bulk).mean()),
+        shear_mae=float(np.abs(moduli.shear - reference.shear).mean()),
+        not_positive=int((lowest <= 0.0).sum()),
+    )
