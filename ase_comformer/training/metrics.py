@@ -234,7 +234,8 @@ class PiezoMetrics:
         """Table headings and formatted values."""
         settled = "none"
         if self.error_unambiguous is not None:
-            settled = f"{self.error_unambiguous:.3f} ({self.zero_error_unambiguous:.3f}), n={self.count_unambiguous}"
+            settled = f"{self.error_unambiguous:.3f} ({self.zero_error_unambiguous:.3f})"
+            settled += f", n={self.count_unambiguous}"
         return {
             "n": f"{self.count} of {self.count_all}",
             "mean |error| (C/m^2)": f"{self.error:.3f}",
