@@ -1,0 +1,190 @@
+"""Validation of ``ase.Atoms`` before anything is computed from them.
+
+Every check either passes or raises an error that names the problem, the offending value and the remedy.
+Lengths are in Å. Left-handed cells are valid: nothing in the package depends on the handedness.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from vesin import NeighborList
+
+from ase_comformer.errors import InvalidStructureError, UnknownElementError
+
+MINIMUM_DISTANCE = 0.5
+"""Atoms closer than this (Å) overlap: the shortest bond there is, H-H, has 0.74 Å."""
+
+_FLAT = 1e-6
+"""A cell is flat when its volume is below this fraction of the product of its three lengths."""
+
+
+def validate_atoms(
+    atoms: Atoms,
+    elements: Collection[str] | None = None,
+    property_name: str | None = None,
+    *,
+    minimum_distance: float = MINIMUM_DISTANCE,
+) -> None:
+    """Check that ``atoms`` is a crystal which a model can evaluate.
+
+    Args:
+        atoms: the structure, n atoms.
+        elements: chemical symbols that the model was trained on; ``None`` skips this check.
+        property_name: the property asked for, only for the error message.
+        minimum_distance: smallest allowed distance in Å between two atoms, periodic images included.
+
+    Raises:
+        InvalidStructureError: no atoms, not periodic in all three directions, NaN or infinite cell or
+            positions, no volume, a lattice vector or an interatomic distance below ``minimum_distance``.
+        UnknownElementError: an element outside ``elements``.
+
+    Warns:
+        UserWarning: initial magnetic moments or partial occupancies are set; both are ignored.
+    """
+    validate_structure(atoms, minimum_distance=minimum_distance)
+    if elements is not None:
+        validate_elements(atoms, elements, property_name)
+
+
+def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTANCE) -> None:
+    """Check everything about ``atoms`` but its elements; see :func:`validate_atoms`."""
+    if not isinstance(atoms, Atoms):
+        raise InvalidStructureError(
+            f"Expected an ase.Atoms object, got {type(atoms).__name__}. "
+            "Convert the structure first, for example with pymatgen's AseAtomsAdaptor."
+        )
+    if len(atoms) == 0:
+        raise InvalidStructureError("The structure has no atoms (empty Atoms). Pass at least one atom.")
+    _validate_periodicity(atoms)
+    _validate_cell(atoms, minimum_distance)
+    _validate_positions(atoms)
+    _validate_distances(atoms, minimum_distance)
+    _warn_about_ignored(atoms)
+
+
+def validate_elements(atoms: Atoms, elements: Collection[str], property_name: str | None = None) -> None:
+    """Raise :class:`UnknownElementError` for an element of ``atoms`` outside ``elements`` (symbols)."""
+    found = sorted({int(number) for number in atoms.numbers})
+    unknown = [_symbol(number) for number in found if _symbol(number) not in elements]
+    if unknown:
+        target = f" for {property_name}" if property_name else ""
+        raise UnknownElementError(
+            f"{', '.join(unknown)} in {_formula(atoms)} is outside the training set of the model{target}, "
+            f"which covers {len(elements)} elements: {' '.join(_sorted_symbols(elements))}. "
+            "Use a model trained on this element; there is no sensible extrapolation to unseen elements."
+        )
+
+
+def _symbol(number: int) -> str:
+    return chemical_symbols[number] if 0 <= number < len(chemical_symbols) else f"Z={number}"
+
+
+def _formula(atoms: Atoms) -> str:
+    known = (atoms.numbers >= 0) & (atoms.numbers < len(chemical_symbols))
+    return atoms.get_chemical_formula() if known.all() else f"a structure of {len(atoms)} atoms"
+
+
+def _sorted_symbols(elements: Collection[str]) -> list[str]:
+    return [symbol for symbol in chemical_symbols if symbol in elements]
+
+
+def _validate_periodicity(atoms: Atoms) -> None:
+    pbc = atoms.pbc
+    if pbc.all():
+        return
+    formula = _formula(atoms)
+    if not pbc.any():
+        raise InvalidStructureError(
+            f"{formula} has no periodic boundary conditions (pbc={pbc.tolist()}), but response tensors are "
+            "defined for "
+            "crystals. If this is a crystal, set atoms.pbc = True (and a cell); molecules are not supported."
+        )
+    raise InvalidStructureError(
+        f"{formula} is periodic in some directions only (pbc={pbc.tolist()}), but response tensors per "
+        "volume need full "
+        "3D periodicity. Set atoms.pbc = True if this is a bulk crystal; slabs, layers and wires are not "
+        "supported."
+    )
+
+
+def _validate_cell(atoms: Atoms, minimum_distance: float) -> None:
+    cell = atoms.cell.array
+    if not np.isfinite(cell).all():
+        raise InvalidStructureError(f"The cell has NaN or infinite entries: {cell.tolist()}. Set it in Å.")
+    lengths = np.linalg.norm(cell, axis=1)
+    volume = abs(float(np.linalg.det(cell)))
+    if volume <= _FLAT * float(np.prod(lengths)):
+        raise InvalidStructureError(
+            f"The cell has zero volume ({volume:.3g} Å³, lattice vectors of {np.round(lengths, 6).tolist()} "
+            "Å). "
+            "Give three linearly independent lattice vectors, for example with atoms.set_cell(...)."
+        )
+    # A lattice of volume V has a vector no longer than (sqrt(2) V)^(1/3) (Hermite), so this bound also
+    # catches cells that are tiny without a short edge, before a neighbour search becomes expensive.
+    if min(float(lengths.min()), (2**0.5 * volume) ** (1 / 3)) < minimum_distance:
+        raise InvalidStructureError(
+            f"The cell is too small: volume {volume:.3g} Å³, shortest lattice vector {lengths.min():.3g} Å, "
+            "so atoms overlap "
+            f"with their own periodic images (limit {minimum_distance} Å). Is the cell in Å, not in nm or "
+            "fractional units?"
+        )
+
+
+def _validate_positions(atoms: Atoms) -> None:
+    bad = ~np.isfinite(atoms.positions).all(axis=1)
+    if bad.any():
+        index = int(np.flatnonzero(bad)[0])
+        raise InvalidStructureError(
+            f"{int(bad.sum())} of {len(atoms)} atoms have NaN or infinite positions, first atom {index} "
+            f"({_symbol(int(atoms.numbers[index]))}) at {atoms.positions[index].tolist()}. Set finite "
+            "positions in Å."
+        )
+
+
+def _validate_distances(atoms: Atoms, minimum_distance: float) -> None:
+    neighbours = NeighborList(cutoff=minimum_distance, full_list=False)
+    first, second, distances = neighbours.compute(
+        points=atoms.positions, box=atoms.cell.array, periodic=True, quantities="ijd"
+    )
+    if len(distances):
+        k = int(np.argmin(distances))
+        i, j = int(first[k]), int(second[k])
+        raise InvalidStructureError(
+            f"Atoms {i} ({_symbol(int(atoms.numbers[i]))}) and {j} ({_symbol(int(atoms.numbers[j]))}) "
+            "overlap: "
+            f"{float(distances[k]):.3g} Å apart, counting periodic images (limit {minimum_distance} Å). "
+            "Remove duplicate "
+            "atoms (ase.geometry.get_duplicate_atoms) or check the units of positions and cell."
+        )
+
+
+def _warn_about_ignored(atoms: Atoms) -> None:
+    if atoms.has("initial_magmoms") and np.any(atoms.arrays["initial_magmoms"]):
+        warnings.warn(
+            "Initial magnetic moments are ignored: the models are trained on structures without spin labels, "
+            "and the "
+            "space group is that of the non-magnetic structure. Remove them "
+            "(atoms.set_initial_magnetic_moments(None)) "
+            "to silence this warning.",
+            UserWarning,
+            stacklevel=4,
+        )
+    occupancy = atoms.info.get("occupancy")
+    if isinstance(occupancy, dict) and any(
+        abs(float(value) - 1.0) > 1e-6
+        for site in occupancy.values()
+        if isinstance(site, dict)
+        for value in site.values()
+    ):
+        warnings.warn(
+            "atoms.info['occupancy'] has partial occupancies (a disordered crystal), which are ignored: "
+            "every site is "
+            "taken as fully occupied by the listed element. Pass an ordered approximant instead.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,155 @@
+"""Bad structures raise errors that name the problem; unusual but valid ones pass."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from ase_comformer.errors import InvalidStructureError, UnknownElementError
+from ase_comformer.structure import validate_atoms, validate_elements
+
+
+@pytest.fixture
+def crystal():
+    return bulk("NaCl", "rocksalt", a=5.64)
+
+
+def test_valid_crystal_passes(crystal):
+    validate_atoms(crystal, {"Na", "Cl"}, "dielectric_tensor")
+
+
+def test_empty_atoms():
+    with pytest.raises(InvalidStructureError, match="no atoms"):
+        validate_atoms(Atoms(cell=np.eye(3) * 4, pbc=True))
+
+
+def test_something_that_is_not_atoms():
+    with pytest.raises(InvalidStructureError, match="str"):
+        validate_atoms("NaCl")
+
+
+def test_no_periodicity(crystal):
+    crystal.pbc = False
+    with pytest.raises(InvalidStructureError, match="no periodic boundary conditions"):
+        validate_atoms(crystal)
+
+
+def test_molecule_without_cell():
+    with pytest.raises(InvalidStructureError, match="no periodic boundary conditions"):
+        validate_atoms(Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]]))
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, True, True), (False, False, True)])
+def test_partial_periodicity(crystal, pbc):
+    crystal.pbc = pbc
+    with pytest.raises(InvalidStructureError, match="3D periodicity"):
+        validate_atoms(crystal)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        np.zeros((3, 3)),
+        [[4, 0, 0], [0, 4, 0], [0, 0, 0]],
+        [[4, 0, 0], [0, 4, 0], [4, 4, 0]],
+        [[4, 0, 0], [0, 4, 0], [4, 4, 1e-9]],
+    ],
+)
+def test_zero_volume(cell):
+    with pytest.raises(InvalidStructureError, match="zero volume"):
+        validate_atoms(Atoms("Si", cell=cell, pbc=True))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        np.eye(3) * 0.4,
+        [[5, 0, 0], [0, 5, 0], [0.1, 0.2, 0.3]],
+        [[3, 0, 0], [0, 3, 0], [1.234, 1.77, 0.005]],
+    ],
+)
+def test_cell_that_makes_atoms_overlap_their_images(cell):
+    with pytest.raises(InvalidStructureError, match="too small|overlap"):
+        validate_atoms(Atoms("Si", cell=cell, pbc=True))
+
+
+def test_skew_cell_with_hidden_short_lattice_vector():
+    cell = np.array([[4, 0, 0], [0, 4, 0], [0, 0, 0.45]]) + np.outer([0, 0, 1], [8, 4, 0])
+    with pytest.raises(InvalidStructureError, match="overlap"):
+        validate_atoms(Atoms("Si", cell=cell, pbc=True))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_positions_that_are_not_finite(crystal, value):
+    crystal.positions[1, 2] = value
+    with pytest.raises(InvalidStructureError, match="atom 1"):
+        validate_atoms(crystal)
+
+
+def test_cell_that_is_not_finite(crystal):
+    crystal.cell[0, 0] = np.nan
+    with pytest.raises(InvalidStructureError, match="cell has NaN"):
+        validate_atoms(crystal)
+
+
+def test_overlapping_atoms(crystal):
+    crystal.positions[1] = crystal.positions[0] + [0.1, 0, 0]
+    with pytest.raises(InvalidStructureError, match=r"Atoms . \(..\) and . \(..\) overlap: 0\.1 Å"):
+        validate_atoms(crystal)
+
+
+def test_coinciding_atoms(crystal):
+    crystal.positions[1] = crystal.positions[0]
+    with pytest.raises(InvalidStructureError, match="overlap"):
+        validate_atoms(crystal)
+
+
+def test_atoms_overlapping_through_the_boundary(crystal):
+    crystal.positions[1] = crystal.positions[0] + crystal.cell[2] + [0, 0.2, 0]
+    with pytest.raises(InvalidStructureError, match="overlap"):
+        validate_atoms(crystal)
+
+
+def test_atoms_far_outside_the_cell_are_valid(crystal):
+    crystal.positions[1] += 7 * crystal.cell[0] - 3 * crystal.cell[2]
+    validate_atoms(crystal)
+
+
+def test_left_handed_cell_is_valid(crystal):
+    crystal.set_cell(crystal.cell.array[[1, 0, 2]])
+    assert np.linalg.det(crystal.cell.array) < 0
+    validate_atoms(crystal)
+
+
+def test_one_atom_cell_is_valid():
+    validate_atoms(bulk("Cu"))
+
+
+def test_unknown_element_names_element_property_and_choices(crystal):
+    with pytest.raises(UnknownElementError, match=r"Cl in ClNa .* for elastic_tensor, which covers 2 elements: H Na"):
+        validate_atoms(crystal, {"Na", "H"}, "elastic_tensor")
+
+
+@pytest.mark.parametrize("number", [0, 200, -3])
+def test_atomic_number_that_is_no_element(crystal, number):
+    crystal.numbers[0] = number
+    with pytest.raises(UnknownElementError):
+        validate_elements(crystal, {"Na", "Cl"})
+
+
+def test_magnetic_moments_are_ignored_with_a_warning(crystal):
+    crystal.set_initial_magnetic_moments([1.0, 0.0])
+    with pytest.warns(UserWarning, match="magnetic moments are ignored"):
+        validate_atoms(crystal)
+
+
+def test_zero_magnetic_moments_do_not_warn(crystal, recwarn):
+    crystal.set_initial_magnetic_moments([0.0, 0.0])
+    validate_atoms(crystal)
+    assert not recwarn.list
+
+
+def test_partial_occupancy_warns(crystal):
+    crystal.info["occupancy"] = {"0": {"Na": 0.5, "K": 0.5}, "1": {"Cl": 1.0}}
+    with pytest.warns(UserWarning, match="occupancies"):
+        validate_atoms(crystal)
