@@ -9,17 +9,24 @@ irreps change of basis are in ``_irreps``, the IEEE frame in ``frames``; both ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
 
+import ase
 import ase.units
 import numpy as np
 import torch
 
+from ase_comformer._arrays import Array, check_choice, check_trailing, floating, like
+from ase_comformer._irreps import (
+    cartesian_basis,
+    harmonic_basis,
+    parse_irreps,
+    representation,
+    wigner_3j,
+    wigner_d,
+)
 from ase_comformer.errors import UnknownNameError
-
-Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 VOIGT_PAIRS: tuple[tuple[int, int], ...] = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 VOIGT_LABELS: tuple[str, ...] = ("xx", "yy", "zz", "yz", "xz", "xy")
@@ -110,36 +117,7 @@ VOIGT_KINDS: dict[str, tuple[int, int, int]] = {
 
 def tensor_property(name: str) -> TensorProperty:
     """Return the registry entry of ``name``; ``UnknownNameError`` lists the valid names."""
-    return PROPERTIES[_choice(name, PROPERTIES, "property")]
-
-
-def _choice(name: str, choices: Iterable[str], what: str) -> str:
-    valid = list(choices)
-    if name not in valid:
-        raise UnknownNameError(f"unknown {what} {name!r}; choose one of: {', '.join(valid)}")
-    return name
-
-
-def _floating(tensor: Any) -> Any:
-    """Floating numpy array or torch tensor; integers and lists become float64."""
-    if isinstance(tensor, torch.Tensor):
-        return tensor if tensor.is_floating_point() else tensor.to(torch.float64)
-    array = np.asarray(tensor)
-    return array if np.issubdtype(array.dtype, np.floating) else array.astype(np.float64)
-
-
-def _like(constant: Any, tensor: Array) -> Array:
-    """``constant`` in the library, dtype and device of ``tensor``."""
-    if isinstance(tensor, torch.Tensor):
-        return torch.as_tensor(constant, dtype=tensor.dtype, device=tensor.device)
-    if isinstance(constant, torch.Tensor):
-        constant = constant.cpu().numpy()  # raises for a tensor that needs a gradient: nothing is dropped silently
-    return np.asarray(constant, dtype=tensor.dtype)
-
-
-def _check_trailing(tensor: Any, shape: tuple[int, ...], what: str) -> None:
-    if len(shape) and tuple(tensor.shape[-len(shape) :]) != shape:
-        raise ValueError(f"{what} must have trailing shape {shape}, got an array of shape {tuple(tensor.shape)}")
+    return PROPERTIES[check_choice(name, PROPERTIES, "property")]
 
 
 def _voigt_matrices() -> tuple[np.ndarray, np.ndarray]:
@@ -164,7 +142,7 @@ def _apply(matrix: Array, tensor: Array, axes: int) -> Array:
 def _scale_voigt(tensor: Array, factor: float, axes: int) -> Array:
     """Multiply the shear components along the last ``axes`` Voigt axes by ``factor``."""
     weights = 1.0 + _SHEAR * (factor - 1.0)
-    return tensor * _like(np.outer(weights, weights) if axes == 2 else weights, tensor)
+    return tensor * like(np.outer(weights, weights) if axes == 2 else weights, tensor)
 
 
 def cartesian_to_voigt(tensor: Array, kind: str) -> Array:
@@ -174,35 +152,35 @@ def cartesian_to_voigt(tensor: Array, kind: str) -> Array:
     (..., 3, 3, 3, 3) -> (..., 6, 6), piezoelectric_stress (e) and piezoelectric_strain (d) (..., 3, 3, 3) ->
     (..., 3, 6). Strain-like Voigt axes (strain, compliance, d) carry the factor 2 of engineering shear (Nye 1985).
     """
-    vectors, axes, factor = VOIGT_KINDS[_choice(kind, VOIGT_KINDS, "Voigt kind")]
-    tensor = _floating(tensor)
-    _check_trailing(tensor, (3,) * (vectors + 2 * axes), f"Cartesian {kind} tensor")
+    vectors, axes, factor = VOIGT_KINDS[check_choice(kind, VOIGT_KINDS, "Voigt kind")]
+    tensor = floating(tensor)
+    check_trailing(tensor, (3,) * (vectors + 2 * axes), f"Cartesian {kind} tensor")
     flat = tensor.reshape(*tensor.shape[: tensor.ndim - 2 * axes], *(9,) * axes)
-    return _scale_voigt(_apply(_like(_AVERAGE, flat), flat, axes), factor, axes)
+    return _scale_voigt(_apply(like(_AVERAGE, flat), flat, axes), factor, axes)
 
 
 def voigt_to_cartesian(tensor: Array, kind: str) -> Array:
     """Inverse of ``cartesian_to_voigt``: (..., 6), (..., 3, 6) or (..., 6, 6) to the full Cartesian tensor."""
-    vectors, axes, factor = VOIGT_KINDS[_choice(kind, VOIGT_KINDS, "Voigt kind")]
-    tensor = _floating(tensor)
-    _check_trailing(tensor, (3,) * vectors + (6,) * axes, f"Voigt {kind} tensor")
-    flat = _apply(_like(_EXPAND, tensor), _scale_voigt(tensor, 1.0 / factor, axes), axes)
+    vectors, axes, factor = VOIGT_KINDS[check_choice(kind, VOIGT_KINDS, "Voigt kind")]
+    tensor = floating(tensor)
+    check_trailing(tensor, (3,) * vectors + (6,) * axes, f"Voigt {kind} tensor")
+    flat = _apply(like(_EXPAND, tensor), _scale_voigt(tensor, 1.0 / factor, axes), axes)
     return flat.reshape(*flat.shape[: flat.ndim - axes], *(3,) * (2 * axes))
 
 
 def voigt_to_mandel(tensor: Array, kind: str) -> Array:
     """Voigt to Mandel form of the same shape; norms in Mandel form are the Frobenius norms of the full tensor."""
-    vectors, axes, factor = VOIGT_KINDS[_choice(kind, VOIGT_KINDS, "Voigt kind")]
-    tensor = _floating(tensor)
-    _check_trailing(tensor, (3,) * vectors + (6,) * axes, f"Voigt {kind} tensor")
+    vectors, axes, factor = VOIGT_KINDS[check_choice(kind, VOIGT_KINDS, "Voigt kind")]
+    tensor = floating(tensor)
+    check_trailing(tensor, (3,) * vectors + (6,) * axes, f"Voigt {kind} tensor")
     return _scale_voigt(tensor, np.sqrt(2.0) / factor, axes)
 
 
 def mandel_to_voigt(tensor: Array, kind: str) -> Array:
     """Inverse of ``voigt_to_mandel``."""
-    vectors, axes, factor = VOIGT_KINDS[_choice(kind, VOIGT_KINDS, "Voigt kind")]
-    tensor = _floating(tensor)
-    _check_trailing(tensor, (3,) * vectors + (6,) * axes, f"Mandel {kind} tensor")
+    vectors, axes, factor = VOIGT_KINDS[check_choice(kind, VOIGT_KINDS, "Voigt kind")]
+    tensor = floating(tensor)
+    check_trailing(tensor, (3,) * vectors + (6,) * axes, f"Mandel {kind} tensor")
     return _scale_voigt(tensor, factor / np.sqrt(2.0), axes)
 
 
@@ -223,41 +201,38 @@ def mandel_basis() -> np.ndarray:
 
 def mandel_rotation(rotation: Array) -> Array:
     """Orthogonal matrix (..., 6, 6) M of a rotation (..., 3, 3): mandel(R s R^T) = M mandel(s) (Mehrabadi 1990)."""
-    rotation = _floating(rotation)
-    _check_trailing(rotation, (3, 3), "rotation")
-    basis = _like(_MANDEL_BASIS, rotation)
+    rotation = floating(rotation)
+    check_trailing(rotation, (3, 3), "rotation")
+    basis = like(_MANDEL_BASIS, rotation)
     matrix = rotation[..., None, :, :]
     turned = matrix @ basis @ matrix.swapaxes(-1, -2)  # (..., J, 3, 3)
     flat = turned.reshape(*turned.shape[:-2], 9)
     return basis.reshape(6, 9) @ flat.swapaxes(-1, -2)
 
 
-def spherical_basis_l2(dtype: torch.dtype = torch.float64, device: torch.device | str | None = None) -> torch.Tensor:
-    """Orthonormal basis (5, 3, 3) of symmetric traceless matrices in e3nn's l = 2 order: xz, xy, y^2, yz, z^2 - x^2.
+def spherical_basis_l2(
+    dtype: torch.dtype = torch.float64, device: torch.device | str | None = None
+) -> torch.Tensor:
+    """Orthonormal basis (5, 3, 3) of symmetric traceless matrices, e3nn's order xz, xy, y^2, yz, z^2 - x^2.
 
     A 5-vector c of type 2e is the matrix sum_m c[m] basis[m], and c[m] = sum_ij basis[m, i, j] t[i, j].
     """
-    basis = torch.zeros(5, 3, 3, dtype=torch.float64)
-    for row, (i, j) in zip((0, 1, 3), ((0, 2), (0, 1), (1, 2)), strict=True):
-        basis[row, i, j] = basis[row, j, i] = 0.5**0.5
-    basis[2] = torch.diag(torch.tensor([-1.0, 2.0, -1.0], dtype=torch.float64)) / 6**0.5
-    basis[4] = torch.diag(torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)) / 2**0.5
-    return basis.to(dtype=dtype, device=device)
+    return harmonic_basis(2, dtype).to(device)
 
 
 def to_cartesian(tensor: Array, property_name: str) -> Array:
     """Documented form of a property to the full Cartesian tensor (..., 3, ..., 3)."""
     entry = tensor_property(property_name)
-    tensor = _floating(tensor)
-    _check_trailing(tensor, entry.shape, property_name)
+    tensor = floating(tensor)
+    check_trailing(tensor, entry.shape, property_name)
     return tensor if entry.kind is None else voigt_to_cartesian(tensor, entry.kind)
 
 
 def from_cartesian(tensor: Array, property_name: str) -> Array:
     """Full Cartesian tensor to the documented form of a property."""
     entry = tensor_property(property_name)
-    tensor = _floating(tensor)
-    _check_trailing(tensor, entry.cartesian_shape, f"Cartesian {property_name}")
+    tensor = floating(tensor)
+    check_trailing(tensor, entry.cartesian_shape, f"Cartesian {property_name}")
     return tensor if entry.kind is None else cartesian_to_voigt(tensor, entry.kind)
 
 
@@ -268,10 +243,10 @@ def rotate(tensor: Array, rotation: Array, property_name: str) -> Array:
     per-atom tensors (n, 3, 3) take one rotation (3, 3) or one per atom. The atoms themselves are not permuted.
     """
     entry = tensor_property(property_name)
-    tensor = _floating(tensor)
-    rotation = _like(_floating(rotation), tensor)
-    _check_trailing(tensor, entry.shape, property_name)
-    _check_trailing(rotation, (3, 3), "rotation")
+    tensor = floating(tensor)
+    rotation = like(floating(rotation), tensor)
+    check_trailing(tensor, entry.shape, property_name)
+    check_trailing(rotation, (3, 3), "rotation")
     if entry.rank == 0:
         return tensor
     if entry.rank == 1:
@@ -299,10 +274,10 @@ def reorder_voigt(tensor: Array, property_name: str, *, source: str, target: str
         raise UnknownNameError(f"{property_name} has no Voigt axis; choose a property with one: " + ", ".join(
             name for name, entry in PROPERTIES.items() if entry.kind is not None))  # fmt: skip
     vectors, axes, _ = VOIGT_KINDS[kind]
-    origin = VOIGT_ORDERS[_choice(source, VOIGT_ORDERS, "Voigt order")]
-    order = [origin.index(label) for label in VOIGT_ORDERS[_choice(target, VOIGT_ORDERS, "Voigt order")]]
-    tensor = _floating(tensor)
-    _check_trailing(tensor, (3,) * vectors + (6,) * axes, property_name)
+    origin = VOIGT_ORDERS[check_choice(source, VOIGT_ORDERS, "Voigt order")]
+    order = [origin.index(label) for label in VOIGT_ORDERS[check_choice(target, VOIGT_ORDERS, "Voigt order")]]
+    tensor = floating(tensor)
+    check_trailing(tensor, (3,) * vectors + (6,) * axes, property_name)
     tensor = tensor[..., order]
     return tensor[..., order, :] if axes == 2 else tensor
 
@@ -319,8 +294,51 @@ _UNITS: dict[str, tuple[str, float]] = {
 
 def convert_units(value: Array, *, source: str, target: str) -> Array:
     """Convert elastic constants and stresses (GPa, kbar, eV/A^3) or piezoelectric tensors (C/m^2, e/A^2)."""
-    family, factor = _UNITS[_choice(source, _UNITS, "unit")]
-    other, divisor = _UNITS[_choice(target, _UNITS, "unit")]
+    family, factor = _UNITS[check_choice(source, _UNITS, "unit")]
+    other, divisor = _UNITS[check_choice(target, _UNITS, "unit")]
     if family != other:
         raise ValueError(f"cannot convert {source} ({family}) to {target} ({other})")
-    return _floating(value) * (factor / divisor)
+    return floating(value) * (factor / divisor)
+
+
+def change_of_basis(property_name: str) -> torch.Tensor:
+    """Orthonormal matrix (dim_irreps, 3, ..., 3), float64, from the full Cartesian tensor to irreps coefficients.
+
+    Rows follow the irreps of the property; the basis of repeated irreps is defined in ``_irreps.cartesian_basis``.
+    """
+    return torch.tensor(cartesian_basis(tensor_property(property_name).formula))
+
+
+@lru_cache(maxsize=len(PROPERTIES))
+def _documented_basis(property_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices (dim, size) documented form -> irreps and (size, dim) back."""
+    entry = tensor_property(property_name)
+    basis = cartesian_basis(entry.formula).reshape(-1, 3**entry.rank)
+    units = np.eye(int(np.prod(entry.shape))).reshape(-1, *entry.shape)
+    encode = basis @ to_cartesian(units, property_name).reshape(-1, 3**entry.rank).T
+    decode = (
+        from_cartesian(basis.reshape(-1, *entry.cartesian_shape), property_name).reshape(len(basis), -1).T
+    )
+    return encode, decode
+
+
+def to_irreps(property_name: str, tensor: Array) -> Array:
+    """Documented form (..., *shape) to irreps coefficients (..., dim).
+
+    Isometric: the norm of the coefficients is the Frobenius norm of the full Cartesian tensor. Parts that break the
+    index symmetry of the property (C_ij != C_ji, antisymmetric dielectric) are projected out.
+    """
+    entry = tensor_property(property_name)
+    tensor = floating(tensor)
+    check_trailing(tensor, entry.shape, property_name)
+    encode = like(_documented_basis(property_name)[0], tensor)
+    return tensor.reshape(*tensor.shape[: tensor.ndim - len(entry.shape)], -1) @ encode.swapaxes(-1, -2)
+
+
+def from_irreps(property_name: str, coefficients: Array) -> Array:
+    """Inverse of ``to_irreps``: coefficients (..., dim) to the documented form (..., *shape)."""
+    entry = tensor_property(property_name)
+    coefficients = floating(coefficients)
+    decode = like(_documented_basis(property_name)[1], coefficients)
+    check_trailing(coefficients, (decode.shape[1],), f"irreps coefficients of {property_name}")
+    return (coefficients @ decode.swapaxes(-1, -2)).reshape(*coefficients.shape[:-1], *entry.shape)
