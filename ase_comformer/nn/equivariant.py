@@ -1,0 +1,268 @@
+"""Equivariant layers: edge harmonics, tensor products, the eComFormer update (default and as published).
+
+Features are real irreps in e3nn's component order (l = 1: x, y, z; l = 2: xz, xy, y^2 - (x^2 + z^2) / 2, yz, (z^2 - x^2) / 2),
+harmonics of unit vectors with "component" normalisation. In a symmetry-reduced graph a sender's features are D(R) f of its
+node; wherever they are contracted to scalars, D(R) is moved onto the edge vector, (D f) . Y(r) = f . Y(R^T r), so no feature
+is ever rotated, and sums are projected on the site group. Clebsch-Gordan tensors are made in float64 and cast last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from ase_comformer.graph import CrystalGraph
+from ase_comformer.nn.attention import scatter_sum
+
+
+def harmonics_l1_l2(vector: Tensor) -> Tensor:
+    """Component-normalised harmonics of the directions: (E, 3) -> (E, 8), first l = 1 (3), then l = 2 (5)."""
+    x, y, z = (vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)).unbind(-1)
+    root3, root5, root15 = 3.0**0.5, 5.0**0.5, 15.0**0.5
+    return torch.stack(
+        (
+            root3 * x,
+            root3 * y,
+            root3 * z,
+            root15 * x * z,
+            root15 * x * y,
+            root5 * (y * y - 0.5 * (x * x + z * z)),
+            root15 * y * z,
+            0.5 * root15 * (z * z - x * x),
+        ),
+        dim=-1,
+    )
+
+
+@dataclass(frozen=True)
+class EdgeHarmonics:
+    """Harmonics l = 1, 2 of every edge, (E, 8), in the frame of the crystal and in the frame of the sender's node."""
+
+    crystal: Tensor
+    sender: Tensor
+
+    @classmethod
+    def of(cls, graph: CrystalGraph) -> "EdgeHarmonics":
+        """Evaluate once per forward pass."""
+        crystal = harmonics_l1_l2(graph.edge_vector)
+        rotation = graph.edge_rotation
+        if rotation is None:
+            return cls(crystal, crystal)
+        return cls(crystal, harmonics_l1_l2(torch.einsum("exy,ex->ey", rotation, graph.edge_vector)))
+
+
+def project_on_site_group(values: Tensor, graph: CrystalGraph) -> Tensor:
+    """Average 1o + 2e node features (n, 8, channels) over the site group; unchanged in a plain graph."""
+    if graph.site_vector_projector is None or graph.site_tensor_projector is None:
+        return values
+    return torch.cat(
+        (torch.bmm(graph.site_vector_projector, values[:, :3]), torch.bmm(graph.site_tensor_projector, values[:, 3:])),
+        dim=1,
+    )
+
+
+class SmoothEquivariantUpdate(nn.Module):
+    """eComFormer's equivariant update of the default networks: scalars -> 0e + 1o + 2e -> scalars, depthwise.
+
+    Step 1 sums radial weight * sender scalar * Y_l(r) into D vectors and D tensors per atom. Step 2 contracts the
+    senders' vectors and tensors with Y_l(r) and sums again; together with the atom's own quadratic invariants (v . v', t : t')
+    they update h through an MLP. Messages carry ``weight`` (orbit size times envelope).
+    """
+
+    def __init__(self, width: int, radial_width: int, channels: int, *, message_scale: float = 0.1) -> None:
+        """Node width C, size of the radial basis, vectors and tensors D per atom, constant factor on sums."""
+        super().__init__()
+        self.channels, self.message_scale = channels, message_scale
+        self.norm = nn.LayerNorm(width)
+        self.node = nn.Linear(width, 2 * channels)
+        self.radial = nn.Linear(radial_width, 4 * channels, bias=False)
+        self.mix = nn.Parameter(torch.randn(2, channels, 3 * channels) / channels**0.5)
+        self.update = nn.Sequential(nn.Linear(4 * channels + width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(
+        self, h: Tensor, radial: Tensor, harmonics: EdgeHarmonics, weight: Tensor, graph: CrystalGraph
+    ) -> Tensor:
+        """h (n, C), radial basis (E, radial_width), harmonics of the edges, weight (E, 1) -> h (n, C)."""
+        channels, size = self.channels, h.shape[0]
+        receiver, sender = graph.edge_receiver, graph.edge_sender
+        normalised = self.norm(h)
+        radial = self.radial(radial) * (weight * self.message_scale)
+        message = radial[:, : 2 * channels] * self.node(normalised).index_select(0, sender)
+        vectors = message[:, None, :channels] * harmonics.crystal[:, :3, None]
+        tensors = message[:, None, channels:] * harmonics.crystal[:, 3:, None]
+        x = scatter_sum(torch.cat((vectors, tensors), dim=1), receiver, size)
+        x = project_on_site_group(x, graph)
+        mixed = torch.cat((x[:, :3] @ self.mix[0], x[:, 3:] @ self.mix[1]), dim=1)  # (n, 8, 3 D)
+        left, right, sent = mixed.split(channels, dim=2)
+        own = left * right
+        invariants = torch.cat((own[:, :3].sum(1), own[:, 3:].sum(1)), dim=1)
+        product = sent.index_select(0, sender) * harmonics.sender[:, :, None]
+        contracted = torch.cat((product[:, :3].sum(1), product[:, 3:].sum(1)), dim=1)
+        summed = scatter_sum(radial[:, 2 * channels :] * contracted, receiver, size)
+        return h + self.update(torch.cat((normalised, invariants, summed), dim=1))
+
+
+@lru_cache(maxsize=256)
+def clebsch_gordan(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Real coupling tensor (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) of norm one, made in float64 and cast."""
+    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64, device="cpu").to(dtype=dtype, device=device)
+
+
+@dataclass(frozen=True)
+class _Path:
+    left: slice
+    right: slice
+    out: slice
+    weight: slice
+    weight_shape: tuple[int, int, int]
+    degrees: tuple[int, int, int]
+    coefficient: float
+
+
+class TensorProduct:
+    """Fully connected tensor product with weights given per row: e3nn's weight layout and default normalisation.
+
+    Component irrep normalisation, element path normalisation: coefficient sqrt((2 l_out + 1) / number of weights that feed
+    one output channel). Holds no tensors; works in the dtype of its input.
+    """
+
+    def __init__(self, left: str, right: str, out: str) -> None:
+        """Irreps in e3nn's notation; outputs keep the order given."""
+        irreps = [o3.Irreps(text) for text in (left, right, out)]
+        self.left, self.right, self.out = irreps
+        slices = [list(part.slices()) for part in irreps]
+        found = [
+            (i, j, k)
+            for i, (_, left_ir) in enumerate(irreps[0])
+            for j, (_, right_ir) in enumerate(irreps[1])
+            for k, (_, out_ir) in enumerate(irreps[2])
+            if out_ir in left_ir * right_ir
+        ]
+        fan_in = dict.fromkeys(range(len(irreps[2])), 0)
+        for i, j, k in found:
+            fan_in[k] += irreps[0][i].mul * irreps[1][j].mul
+        self.paths: list[_Path] = []
+        start = 0
+        for i, j, k in found:
+            (mul_l, ir_l), (mul_r, ir_r), (mul_o, ir_o) = irreps[0][i], irreps[1][j], irreps[2][k]
+            stop = start + mul_l * mul_r * mul_o
+            self.paths.append(
+                _Path(
+                    slices[0][i],
+                    slices[1][j],
+                    slices[2][k],
+                    slice(start, stop),
+                    (mul_l, mul_r, mul_o),
+                    (ir_l.l, ir_r.l, ir_o.l),
+                    (ir_o.dim / fan_in[k]) ** 0.5,
+                )
+            )
+            start = stop
+        self.weight_count = start
+
+    def __call__(self, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+        """Left (E, left.dim), right (E, right.dim), weight (E or 1, weight_count) -> (E, out.dim)."""
+        rows = left.shape[0]
+        parts: dict[int, list[Tensor]] = {}
+        for path in self.paths:
+            mul_l, mul_r, mul_o = path.weight_shape
+            x = left[:, path.left].reshape(rows, mul_l, -1)
+            y = right[:, path.right].reshape(rows, mul_r, -1)
+            w = weight[:, path.weight].reshape(-1, mul_l, mul_r * mul_o).expand(rows, -1, -1)
+            xw = torch.bmm(x.transpose(1, 2), w).reshape(rows, -1, mul_r, mul_o)  # (E, i, v, w)
+            if path.degrees[2] == 0 or path.degrees[1] == 0 or path.degrees[0] == 0:
+                term = self._with_scalar(xw, y, path)
+            else:
+                coupling = clebsch_gordan(*path.degrees, left.dtype, left.device) * path.coefficient
+                term = torch.einsum("eivw,evik->ewk", xw, torch.einsum("ijk,evj->evik", coupling, y))
+            parts.setdefault(path.out.start, []).append(term.reshape(rows, -1))
+        blocks = [
+            sum(parts[part.start][1:], start=parts[part.start][0])
+            if part.start in parts
+            else left.new_zeros((rows, part.stop - part.start))
+            for part in self.out.slices()
+        ]
+        return torch.cat(blocks, dim=1)
+
+    @staticmethod
+    def _with_scalar(xw: Tensor, y: Tensor, path: _Path) -> Tensor:
+        """Paths whose coupling tensor is a multiple of the identity."""
+        l1, l2, l3 = path.degrees
+        scale = path.coefficient / (2 * max(l1, l2, l3) + 1) ** 0.5
+        if l3 == 0:
+            return torch.einsum("eivw,evi->ew", xw, y) * scale
+        if l2 == 0:
+            return torch.einsum("eivw,ev->ewi", xw, y[:, :, 0]) * scale
+        return torch.einsum("evw,evk->ewk", xw[:, 0], y) * scale
+
+
+class PaperEquivariantLayer(nn.Module):
+    """Mean over edges of FullyConnectedTensorProduct(x_sender, Y(r); weights = MLP(edge features)), as published.
+
+    ``fc`` = Linear, Softplus, Linear, one weight set per edge. A residual layer adds the input padded with zeros.
+    """
+
+    def __init__(self, irreps_in: str, irreps_out: str, edge_width: int, *, residual: bool) -> None:
+        """Irreps of input and output in e3nn's notation, edge feature width, whether to add the input."""
+        super().__init__()
+        self.residual = residual
+        self.product = TensorProduct(irreps_in, "0e+1o+2e", irreps_out)
+        self.fc = nn.Sequential(
+            nn.Linear(edge_width, edge_width), nn.Softplus(), nn.Linear(edge_width, self.product.weight_count)
+        )
+
+    def forward(
+        self, x: Tensor, edges: Tensor, harmonics: Tensor, receiver: Tensor, sender: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Evaluate the layer.
+
+        x (n, dim_in), edges (E, edge_width), harmonics (E, 9) with l = 0, 1, 2, receiver and sender (E,), weight (E, 1)
+        -> (n, dim_out).
+        """
+        message = self.product(x.index_select(0, sender), harmonics, self.fc(edges))
+        out = scatter_sum(message * weight, receiver, x.shape[0])
+        out = out / scatter_sum(weight, receiver, x.shape[0]).clamp(min=1e-12)
+        if self.residual:
+            out = out + nn.functional.pad(x, (0, out.shape[1] - x.shape[1]))
+        return out
+
+
+class PaperEquivariantUpdate(nn.Module):
+    """eComFormer's equivariant update as published: 64x0e -> 64x0e + 8x1o + 8x2e -> 64x0e, BatchNorm, skip."""
+
+    def __init__(self, width: int, scalars: int = 64, channels: int = 8) -> None:
+        """Node and edge width C, scalars and l = 1, 2 channels inside."""
+        super().__init__()
+        inner = f"{scalars}x0e+{channels}x1o+{channels}x2e"
+        self.scalars, self.channels = scalars, channels
+        self.node_linear = nn.Linear(width, scalars)
+        self.skip_linear = nn.Linear(width, width)
+        self.nlayer_1 = PaperEquivariantLayer(f"{scalars}x0e", inner, width, residual=True)
+        self.nlayer_2 = PaperEquivariantLayer(inner, f"{scalars}x0e", width, residual=False)
+        self.bn = nn.BatchNorm1d(scalars)
+        self.node_linear_2 = nn.Linear(scalars, width)
+
+    def forward(
+        self, h: Tensor, edges: Tensor, harmonics: EdgeHarmonics, weight: Tensor, graph: CrystalGraph
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """h (n, C), edges (E, C), weight (E, 1) -> h (n, C) and the outputs of the two tensor products."""
+        receiver, sender = graph.edge_receiver, graph.edge_sender
+        ones = torch.ones_like(weight)
+        crystal, at_sender = (torch.cat((ones, y), dim=1) for y in (harmonics.crystal, harmonics.sender))
+        first = self.nlayer_1(self.node_linear(h), edges, crystal, receiver, sender, weight)
+        first = self._project(first, graph)
+        second = self.nlayer_2(first, edges, at_sender, receiver, sender, weight)
+        softplus = nn.functional.softplus
+        out = softplus(self.node_linear_2(softplus(self.bn(second)))) + self.skip_linear(h)
+        return out, (first, second)
+
+    def _project(self, x: Tensor, graph: CrystalGraph) -> Tensor:
+        if graph.site_vector_projector is None:
+            return x
+        scalars, vectors, tensors = x.split((self.scalars, 3 * self.channels, 5 * self.channels), dim=1)
+        split = (vectors.reshape(-1, self.channels, 3), tensors.reshape(-1, self.channels, 5))
+        stacked = project_on_site_group(torch.cat(split, dim=2).transpose(1, 2), graph).transpose(1, 2)
+        return torch.cat((scalars, stacked[:, :, :3].flatten(1), stacked[:, :, 3:].flatten(1)), dim=1)
