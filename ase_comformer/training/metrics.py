@@ -3,7 +3,8 @@
 Errors are measured twice where the two differ: on the stored array (3x3, 3x6, 6x6 Voigt; the papers'
 convention) and on the full Cartesian tensor (shear entries counted as often as they occur), which does not
 depend on the frame. Units are those of the property, shares are fractions in [0, 1]. Each result object has
-``cells()``: table heading -> text. Polycrystal moduli are in ``training.moduli``.
+``cells()``: table heading -> text. Polycrystal moduli are in
+``training.moduli``, piezoelectric errors (labels with several readings) in ``training.piezo_metrics``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from rich.table import Table
-from scipy.stats import spearmanr
 
 THRESHOLDS: tuple[float, ...] = (0.25, 0.10, 0.05)
-PIEZO_THRESHOLD = 0.02  # C/m^2, full Cartesian norm: below it a crystal counts as not piezoelectric
 
 
 class Metrics(Protocol):
@@ -58,11 +57,13 @@ def relative_errors(error_norm: np.ndarray, label_norm: np.ndarray) -> np.ndarra
     return np.where(label_norm > 0.0, error_norm / safe, np.where(error_norm > 0.0, np.inf, 0.0))
 
 
-def _share_within(relative: np.ndarray) -> tuple[float, ...]:
+def share_within(relative: np.ndarray) -> tuple[float, ...]:
+    """EwT: shares of the relative errors below each of ``THRESHOLDS``."""
     return tuple(float(np.mean(relative < threshold)) for threshold in THRESHOLDS)
 
 
-def _percent(shares: tuple[float, ...]) -> str:
+def percent(shares: tuple[float, ...]) -> str:
+    """Shares as text, '95.0/83.0/66.0'."""
     return "/".join(f"{100.0 * share:.1f}" for share in shares)
 
 
@@ -100,9 +101,9 @@ class TensorMetrics:
         return {
             "n": str(self.count),
             "Fnorm": f"{self.frobenius:.3f}",
-            "EwT 25/10/5 %": _percent(self.within),
+            "EwT 25/10/5 %": percent(self.within),
             "Fnorm (Cartesian)": f"{self.frobenius_cartesian:.3f}",
-            "EwT 25/10/5 % (Cartesian)": _percent(self.within_cartesian),
+            "EwT 25/10/5 % (Cartesian)": percent(self.within_cartesian),
             "median rel. error": f"{100.0 * self.median_relative:.1f} %",
         }
 
@@ -117,8 +118,8 @@ def tensor_metrics(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray])
         count=len(first),
         frobenius=float(error.mean()),
         frobenius_cartesian=float(error_cartesian.mean()),
-        within=_share_within(relative),
-        within_cartesian=_share_within(relative_errors(error_cartesian, cartesian_norm(second))),
+        within=share_within(relative),
+        within_cartesian=share_within(relative_errors(error_cartesian, cartesian_norm(second))),
         median_relative=float(np.median(relative)),
     )
 
@@ -187,9 +188,7 @@ class BornMetrics:
 def born_metrics(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> BornMetrics:
     """Mean over crystals of the mean |component| of the error; (n_atoms,3,3) per crystal, in e."""
     if len(predicted) != len(label) or not len(label):
-        raise ValueError(
-            f"{len(predicted)} predictions for {len(label)} labels: give one per crystal, at least one"
-        )
+        raise ValueError(f"{len(predicted)} predictions for {len(label)} labels: give one per crystal, at least one")
     absolute, square, antisymmetric, sums = [], [], [], []
     for first, second in zip(predicted, label, strict=True):
         (charges,), (reference,) = stacked([first], [second])
@@ -205,101 +204,6 @@ def born_metrics(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray]) -
         mae_antisymmetric=float(np.mean(antisymmetric)),
         sum_rule=float(np.max(sums)),
     )
-
-
-@dataclass(frozen=True)
-class PiezoMetrics:
-    """Piezoelectric tensors of crystals whose label norm exceeds a threshold; C/m^2, full Cartesian norm.
-
-    ``error`` is the mean error norm, the minimum over the readings a record allows; ``zero_error`` what
-    predicting zero gives; ``reduction`` = 1 - error / zero_error. ``spearman`` ranks the norms of these
-    crystals, ``spearman_all`` of all crystals. ``frobenius`` and ``within`` are on the 3x6 array.
-    ``error_unambiguous`` covers the ``count_unambiguous`` settled records (None without any).
-    """
-
-    count: int
-    count_all: int
-    error: float
-    zero_error: float
-    reduction: float
-    spearman: float
-    spearman_all: float
-    frobenius: float
-    within: tuple[float, ...]
-    count_unambiguous: int
-    error_unambiguous: float | None
-    zero_error_unambiguous: float | None
-
-    def cells(self) -> dict[str, str]:
-        """Table headings and formatted values."""
-        settled = "none"
-        if self.error_unambiguous is not None:
-            settled = f"{self.error_unambiguous:.3f} ({self.zero_error_unambiguous:.3f})"
-            settled += f", n={self.count_unambiguous}"
-        return {
-            "n": f"{self.count} of {self.count_all}",
-            "mean |error| (C/m^2)": f"{self.error:.3f}",
-            "below zero predictor": f"{100.0 * self.reduction:.1f} %",
-            "Spearman of norm": f"{self.spearman:.3f}",
-            "(all)": f"{self.spearman_all:.3f}",
-            "EwT 25/10/5 %": _percent(self.within),
-            "unambiguous: |error| (zero)": settled,
-        }
-
-
-def piezo_metrics(
-    predicted: Sequence[np.ndarray],
-    label: Sequence[np.ndarray],
-    alternatives: Sequence[np.ndarray | None] | None = None,
-    threshold: float = PIEZO_THRESHOLD,
-) -> PiezoMetrics:
-    """Errors of (N,3,6) piezoelectric tensors against labels known up to a finite set of readings.
-
-    Args:
-        predicted: (N,3,6), C/m^2.
-        label: (N,3,6), first reading.
-        alternatives: per crystal further readings (k,3,6), or None where the reading is settled.
-        threshold: crystals with a label norm (full tensor) up to this count in ``spearman_all`` only.
-    """
-    first, second = stacked(predicted, label)
-    others = [None] * len(first) if alternatives is None else list(alternatives)
-    if len(others) != len(first):
-        raise ValueError(f"alternatives for {len(others)} crystals, predictions for {len(first)}")
-    chosen = second.copy()
-    for index, extra in enumerate(others):
-        if extra is not None and len(extra):
-            readings = np.concatenate([second[index][None], np.asarray(extra, dtype=np.float64)])
-            chosen[index] = readings[np.argmin(cartesian_norm(readings - first[index]))]
-    norm = cartesian_norm(second)
-    active = norm > threshold
-    if not active.any():
-        raise ValueError(f"no crystal has a piezoelectric norm above {threshold} C/m^2")
-    error = cartesian_norm(first - chosen)
-    error_array = array_norm(first - chosen)
-    settled = active & np.array([extra is None for extra in others])
-    norm_predicted = cartesian_norm(first)
-    mean_error, mean_zero = float(error[active].mean()), float(norm[active].mean())
-    return PiezoMetrics(
-        count=int(active.sum()),
-        count_all=len(first),
-        error=mean_error,
-        zero_error=mean_zero,
-        reduction=1.0 - mean_error / mean_zero,
-        spearman=rank_correlation(norm_predicted[active], norm[active]),
-        spearman_all=rank_correlation(norm_predicted, norm),
-        frobenius=float(error_array[active].mean()),
-        within=_share_within(relative_errors(error_array, array_norm(chosen))[active]),
-        count_unambiguous=int(settled.sum()),
-        error_unambiguous=float(error[settled].mean()) if settled.any() else None,
-        zero_error_unambiguous=float(norm[settled].mean()) if settled.any() else None,
-    )
-
-
-def rank_correlation(predicted: np.ndarray, label: np.ndarray) -> float:
-    """Spearman correlation; 0 where either side is constant (a constant ranks nothing)."""
-    if len(predicted) < 2 or np.ptp(predicted) == 0.0 or np.ptp(label) == 0.0:
-        return 0.0
-    return float(spearmanr(predicted, label).statistic)
 
 
 @dataclass(frozen=True)
@@ -322,9 +226,7 @@ class ScalarMetrics:
         }
 
 
-def scalar_metrics(
-    predicted: Sequence[float], label: Sequence[float], unit: str = "eV/atom"
-) -> ScalarMetrics:
+def scalar_metrics(predicted: Sequence[float], label: Sequence[float], unit: str = "eV/atom") -> ScalarMetrics:
     """Errors of N scalars, such as formation energies."""
     first, second = stacked(predicted, label)  # type: ignore[arg-type]
     error = np.abs(first - second)
