@@ -17,9 +17,7 @@ def check_choice(name: str, choices: Iterable[str], what: str) -> str:
     """Return ``name`` if it is one of ``choices``; otherwise ``UnknownNameError`` lists the choices."""
     valid = list(choices)
     if not isinstance(name, str):
-        raise UnknownNameError(
-            f"{what} must be a string, got {type(name).__name__}; choose one of: {', '.join(valid)}"
-        )
+        raise UnknownNameError(f"{what} must be a string, got {type(name).__name__}; choose one of: {', '.join(valid)}")
     if name not in valid:
         raise UnknownNameError(f"unknown {what} {name!r}; choose one of: {', '.join(valid)}")
     return name
@@ -45,6 +43,4 @@ def like(constant: Any, tensor: Array) -> Array:
 def check_trailing(tensor: Any, shape: tuple[int, ...], what: str) -> None:
     """Raise ``ValueError`` unless the last axes of ``tensor`` have ``shape``."""
     if len(shape) and tuple(tensor.shape[-len(shape) :]) != shape:
-        raise ValueError(
-            f"{what} must end in axes of shape {shape}, got an array of shape {tuple(tensor.shape)}"
-        )
+        raise ValueError(f"{what} must end in axes of shape {shape}, got an array of shape {tuple(tensor.shape)}")

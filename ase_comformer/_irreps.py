@@ -1,8 +1,9 @@
 """Irreducible representations of O(3) in float64: Wigner matrices, coupling tensors, Cartesian bases.
 
-Real basis, order and signs are e3nn's (l = 1 is x, y, z; l = 2 is xz, xy, y^2, yz, z^2 - x^2), so matrices made here
-act on e3nn features. Nothing depends on torch's default dtype. Where an irrep occurs more than once in a Cartesian
-tensor our own basis is defined in ``cartesian_basis`` and pinned by tests. Re-exported from ``tensors``.
+Real basis, order and signs are e3nn's (l = 1 is x, y, z; l = 2 is xz, xy, y^2, yz, z^2 - x^2), so matrices
+made here act on e3nn features. Nothing depends on torch's default dtype. Where an irrep occurs more than once
+in a Cartesian tensor our own basis is defined in ``cartesian_basis`` and pinned by tests. Re-exported from
+``tensors``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def parse_irreps(irreps: str) -> list[tuple[int, int, int]]:
 
 
 def _su2_coupling(l1: int, l2: int, l3: int) -> np.ndarray:
-    """Clebsch-Gordan coefficients <l1 m1 l2 m2 | l3 m3>, shape (2 l1 + 1, 2 l2 + 1, 2 l3 + 1); Racah's formula."""
+    """Clebsch-Gordan coefficients <l1 m1 l2 m2 | l3 m3>, axes m1, m2, m3; Racah's formula."""
     f = factorial
     triangle = f(l1 + l2 - l3) * f(l1 - l2 + l3) * f(l2 + l3 - l1) / f(l1 + l2 + l3 + 1)
     result = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
@@ -50,14 +51,12 @@ def _su2_coupling(l1: int, l2: int, l3: int) -> np.ndarray:
 
 
 def _real_from_complex(degree: int) -> np.ndarray:
-    """Unitary (2 degree + 1, 2 degree + 1): real harmonics (rows) from complex ones with the Condon-Shortley phase (columns)."""
+    """Unitary matrix: real harmonics (rows) from complex ones with the Condon-Shortley phase (columns)."""
     matrix = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=np.complex128)
     matrix[degree, degree] = 1.0
     for m in range(1, degree + 1):
         matrix[degree + m, [degree + m, degree - m]] = np.array([(-1) ** m, 1.0]) / sqrt(2)  # cos m phi
-        matrix[degree - m, [degree + m, degree - m]] = np.array([(-1) ** m, -1.0]) / (
-            1j * sqrt(2)
-        )  # sin m phi
+        matrix[degree - m, [degree + m, degree - m]] = np.array([(-1) ** m, -1.0]) / (1j * sqrt(2))  # sin m phi
     return matrix
 
 
@@ -71,18 +70,18 @@ def _wigner_3j(l1: int, l2: int, l3: int) -> np.ndarray:
 
 
 def wigner_3j(l1: int, l2: int, l3: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    """Invariant coupling tensor (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) of unit norm, e3nn's basis and sign, exact to 1e-15."""
+    """Invariant coupling tensor (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) of unit norm, e3nn's basis and sign."""
     if min(l1, l2, l3) < 0 or not abs(l1 - l2) <= l3 <= l1 + l2:
         raise ValueError(f"l = {l1}, {l2}, {l3} violate the triangle rule |l1 - l2| <= l3 <= l1 + l2")
     return torch.tensor(_wigner_3j(l1, l2, l3), dtype=dtype)
 
 
 def wigner_d(degree: int, rotation: Array, parity: int | None = None) -> Array:
-    """Representation matrices (..., 2l + 1, 2l + 1), l = ``degree``, of rotations (..., 3, 3), proper or improper.
+    """Matrices (..., 2l + 1, 2l + 1), l = ``degree``, of rotations (..., 3, 3), proper or improper.
 
-    ``parity`` is +1 (even, "e") or -1 (odd, "o") under inversion; None means the parity of the spherical harmonics,
-    (-1)**l. Built by coupling, D^l = C (R x D^(l-1)) C^T, hence in the dtype of ``rotation`` and differentiable:
-    pass float64 and cast the result.
+    ``parity`` is +1 (even, "e") or -1 (odd, "o") under inversion; None means the parity of the spherical
+    harmonics, (-1)**l. Built by coupling, D^l = C (R x D^(l-1)) C^T, hence in the dtype of ``rotation`` and
+    differentiable: pass float64 and cast the result.
     """
     if degree < 0 or parity not in (None, 1, -1):
         raise ValueError(f"need degree >= 0 and parity 1, -1 or None, got {degree} and {parity}")
@@ -109,13 +108,13 @@ def _determinant_sign(rotation: Array) -> Array:
 
 
 def representation(irreps: str, rotation: Array) -> Array:
-    """Block-diagonal representation (..., dim, dim) of rotations (..., 3, 3) on features of type ``irreps``."""
+    """Block-diagonal matrices (..., dim, dim) of rotations (..., 3, 3) on features of type ``irreps``."""
     rotation = floating(rotation)
     blocks = []
     for multiplicity, degree, parity in parse_irreps(irreps):
         blocks += [wigner_d(degree, rotation, parity)] * multiplicity
-    dim, batch = sum(block.shape[-1] for block in blocks), rotation.shape[:-2]
-    result = like(np.zeros((*batch, dim, dim)), rotation)
+    dim = sum(block.shape[-1] for block in blocks)
+    result = like(np.zeros((*rotation.shape[:-2], dim, dim)), rotation)
     start = 0
     for block in blocks:
         stop = start + block.shape[-1]
@@ -133,25 +132,28 @@ def _harmonic_basis(degree: int) -> np.ndarray:
 
 
 def harmonic_basis(degree: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    """Orthonormal basis (2l + 1, 3, ..., 3) of the symmetric traceless tensors of rank l = ``degree``, e3nn's order.
+    """Orthonormal basis (2l + 1, 3, ..., 3) of symmetric traceless tensors of rank l = ``degree``.
 
-    Contracting basis[m] with l copies of a vector gives a positive multiple of the spherical harmonic Y_lm.
+    In e3nn's order: contracting basis[m] with l copies of a vector gives a positive multiple of the spherical
+    harmonic Y_lm.
     """
     return torch.tensor(_harmonic_basis(degree), dtype=dtype)
 
 
 @lru_cache(maxsize=16)
 def cartesian_basis(formula: str) -> np.ndarray:
-    """Orthonormal basis (dim_irreps, 3, ..., 3), float64 and read-only, of the tensors with index symmetry ``formula``.
+    """Orthonormal basis (dim_irreps, 3, ..., 3), float64, read-only, of tensors with these index symmetries.
 
     Order within each formula, with 1 the unit matrix, t[m] the l = 2 basis, P = sum_m t[m] t[m]:
 
     - "ij=ji" (0e+2e): 1 / sqrt(3); t[m].
     - "ij" (0e+1e+2e): 1 / sqrt(3); epsilon_kij / sqrt(2), the axial vector; t[m].
-    - "ijk=ikj" (2x1o+2o+3o): delta_ki delta_ab / sqrt(3), vector times trace; sqrt(3/5) P_kiab, vector in the traceless
-      part, positive longitudinal component; the 2o part, eps_iac t[m]_cb + eps_ibc t[m]_ca; symmetric traceless.
-    - "ijkl=jikl=klij" (2x0e+2x2e+4e): 1 1 / 3 (bulk); P / sqrt(5) (shear); (1 t[m] + t[m] 1) / sqrt(6) (trace coupled
-      to shape); sum_np tr(t[m] t[n] t[p]) t[n] t[p], normalised (shape coupled to shape); symmetric traceless.
+    - "ijk=ikj" (2x1o+2o+3o): delta_ki delta_ab / sqrt(3), vector times trace; sqrt(3/5) P_kiab, vector in the
+      traceless part, positive longitudinal component; the 2o part, eps_iac t[m]_cb + eps_ibc t[m]_ca;
+      symmetric traceless.
+    - "ijkl=jikl=klij" (2x0e+2x2e+4e): 1 1 / 3 (bulk); P / sqrt(5) (shear); (1 t[m] + t[m] 1) / sqrt(6) (trace
+      coupled to shape); sum_np tr(t[m] t[n] t[p]) t[n] t[p], normalised (shape coupled to shape); symmetric
+      traceless.
     """
     unit, shape = np.eye(3), _harmonic_basis(2)
     epsilon = np.zeros((3, 3, 3))
