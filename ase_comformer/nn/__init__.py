@@ -1,1 +1,12 @@
-"""Networks: radial bases, attention and equivariant layers, the papers' networks and the default one."""
+"""Networks: radial bases, attention and equivariant layers, the papers' networks and the default one.
+
+``ARCHITECTURES`` is the registry by which weights files and training configurations name a class.
+"""
+
+from torch import nn
+
+from ase_comformer.nn.tensor_network import TensorNetwork
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "TensorNetwork": TensorNetwork,
+}

@@ -1,0 +1,150 @@
+"""The default network: one Cartesian trunk, one head per property.
+
+``forward`` takes a batch of crystals, plain or symmetry-reduced, and returns the asked properties in their documented
+form. Labels of different functionals train one network through a fidelity embedding; predictions follow the first.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.graph import CrystalGraph, GraphSettings
+from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk
+from ase_comformer.nn.heads import BornHead, ElasticHead, HeadInput, LogMatrixHead, PiezoelectricHead, pool
+
+TENSOR_NETWORK_PROPERTIES = (
+    "dielectric_tensor",
+    "static_dielectric_tensor",
+    "born_effective_charges",
+    "elastic_tensor",
+    "piezoelectric_tensor",
+    "formation_energy",
+)
+
+
+class TensorNetwork(nn.Module):
+    """Trunk and heads; see the module docstring.
+
+    Args:
+        properties: which heads it has, from ``TENSOR_NETWORK_PROPERTIES``.
+        graph_settings: the graph it reads (radius), as a dict or ``GraphSettings``.
+        scalars, vectors, layers, radial, hidden: the trunk (``CartesianTrunk``).
+        crystal: width of the pooled crystal features.
+        high: channels of l = 3 and 4.
+        fidelities: functionals of the training labels; the first is what is predicted.
+        dropout: on the crystal features, in training only.
+    """
+
+    def __init__(
+        self,
+        *,
+        properties: Sequence[str] = TENSOR_NETWORK_PROPERTIES,
+        graph_settings: GraphSettings | dict[str, Any] | None = None,
+        scalars: int = 64,
+        vectors: int = 32,
+        layers: int = 3,
+        radial: int = 8,
+        hidden: int = 64,
+        crystal: int = 96,
+        high: int = 16,
+        fidelities: Sequence[str] = ("PBEsol", "PBE"),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        settings = GraphSettings(**graph_settings) if isinstance(graph_settings, dict) else graph_settings
+        self.graph_settings = settings or GraphSettings()
+        self.properties = tuple(properties)
+        self.fidelities = tuple(fidelities)
+        unknown = [name for name in self.properties if name not in TENSOR_NETWORK_PROPERTIES]
+        if unknown:
+            raise UnknownNameError(f"no head for {unknown}; choose from {', '.join(TENSOR_NETWORK_PROPERTIES)}")
+        if self.graph_settings.kind != "radius":
+            raise UnknownNameError(f"the default network needs a radius graph, not {self.graph_settings.kind!r}")
+        self.arguments: dict[str, Any] = {
+            "properties": list(self.properties),
+            "graph_settings": {"kind": "radius", "cutoff": self.graph_settings.cutoff},
+            "scalars": scalars,
+            "vectors": vectors,
+            "layers": layers,
+            "radial": radial,
+            "hidden": hidden,
+            "crystal": crystal,
+            "high": high,
+            "fidelities": list(self.fidelities),
+            "dropout": dropout,
+        }
+        self.trunk = CartesianTrunk(
+            scalars=scalars,
+            vectors=vectors,
+            layers=layers,
+            radial=radial,
+            hidden=hidden,
+            cutoff=self.graph_settings.cutoff,
+        )
+        self.atom_scalars = nn.Sequential(nn.Linear(scalars, crystal), nn.SiLU())
+        self.fidelity = nn.Embedding(len(self.fidelities), crystal)
+        nn.init.zeros_(self.fidelity.weight)
+        self.crystal = nn.Sequential(
+            nn.Linear(crystal + 1, crystal), nn.SiLU(), nn.Dropout(dropout), nn.Linear(crystal, crystal)
+        )
+        widths = {"scalars": scalars, "vectors": vectors, "crystal": crystal}
+        edge_widths = {**widths, "radial": radial, "hidden": hidden, "high": high}
+        makers = {
+            # geometric mean of eps - 1: e^1.2 = 3.3, between e^-1.0 and e^3.4; no eigenvalue of eps beyond 96
+            "dielectric_tensor": lambda: LogMatrixHead(**widths, centre=1.2, span=2.2),
+            # ionic part: e^1.5 = 4.5, between e^-3.5 and e^6.5
+            "static_dielectric_tensor": lambda: LogMatrixHead(**widths, centre=1.5, span=5.0, anisotropy=3.0),
+            "born_effective_charges": lambda: BornHead(**widths),
+            "elastic_tensor": lambda: ElasticHead(**edge_widths),
+            "piezoelectric_tensor": lambda: PiezoelectricHead(**edge_widths),
+            "formation_energy": lambda: nn.Sequential(
+                nn.Linear(crystal, crystal), nn.SiLU(), nn.Linear(crystal, 1)
+            ),
+        }
+        needed = [name for name in TENSOR_NETWORK_PROPERTIES if name in self.properties]
+        if "static_dielectric_tensor" in needed and "dielectric_tensor" not in needed:
+            raise UnknownNameError("static_dielectric_tensor = electronic + ionic needs dielectric_tensor beside it")
+        self.heads = nn.ModuleDict({name: makers[name]() for name in needed})
+        self.element_reference: Tensor
+        self.register_buffer("element_reference", torch.zeros(MAX_ATOMIC_NUMBER + 1))
+
+    def forward(
+        self, graph: CrystalGraph, properties: Sequence[str], fidelity: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Predict ``properties``.
+
+        Args:
+            graph: B crystals with A atoms.
+            properties: from ``self.properties``.
+            fidelity: (B,) index into ``fidelities``; the first where None.
+
+        Returns:
+            Documented Voigt or Cartesian forms, (B, ...) or (A, 3, 3) for Born charges.
+        """
+        missing = [name for name in properties if name not in self.properties]
+        if missing:
+            raise UnknownNameError(f"this network has no head for {missing}; it has {', '.join(self.properties)}")
+        edge = self.trunk.edge_geometry(graph)
+        node = self.trunk(graph, edge)
+        pooled = pool(graph, self.atom_scalars(node.scalars))
+        density = torch.log(graph.volume / graph.atom_count) - math.log(20.0)
+        crystal = self.crystal(torch.cat([pooled, density.unsqueeze(1).to(pooled.dtype)], dim=1)) + pooled
+        token = self.fidelity.weight[:1] if fidelity is None else self.fidelity(fidelity)
+        given = HeadInput(graph, edge, node, nn.functional.silu(crystal + token))
+        result: dict[str, Tensor] = {}
+        if "dielectric_tensor" in properties or "static_dielectric_tensor" in properties:
+            identity = torch.eye(3, dtype=pooled.dtype, device=pooled.device)
+            result["dielectric_tensor"] = identity + self.heads["dielectric_tensor"](given)
+        for name in properties:
+            if name == "static_dielectric_tensor":
+                result[name] = result["dielectric_tensor"] + self.heads[name](given)
+            elif name == "formation_energy":
+                reference = pool(graph, self.element_reference[graph.numbers])
+                result[name] = self.heads[name](given.crystal).squeeze(1) + reference
+            elif name != "dielectric_tensor":
+                result[name] = self.heads[name](given)
+        return {name: result[name] for name in properties}
