@@ -1,1 +1,54 @@
-"""ASE calculator for crystal response tensors with exact space-group symmetry."""
+"""ASE calculator for crystal response tensors with exact space-group symmetry.
+
+>>> from ase_comformer import GMTNetCalculator, predict
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ase_comformer.calculator import GMTNetCalculator as GMTNetCalculator
+    from ase_comformer.errors import InvalidStructureError as InvalidStructureError
+    from ase_comformer.errors import UnknownElementError as UnknownElementError
+    from ase_comformer.errors import UnknownNameError as UnknownNameError
+    from ase_comformer.errors import WeightsError as WeightsError
+    from ase_comformer.prediction import predict as predict
+    from ase_comformer.weights import available_models as available_models
+    from ase_comformer.weights import load_model as load_model
+
+# Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
+_EXPORTS = {
+    "GMTNetCalculator": "calculator",
+    "predict": "prediction",
+    "available_models": "weights",
+    "load_model": "weights",
+    "InvalidStructureError": "errors",
+    "UnknownElementError": "errors",
+    "UnknownNameError": "errors",
+    "WeightsError": "errors",
+}
+
+__all__ = [  # noqa: RUF022, the calculator first
+    "GMTNetCalculator",
+    "predict",
+    "available_models",
+    "load_model",
+    "InvalidStructureError",
+    "UnknownElementError",
+    "UnknownNameError",
+    "WeightsError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        from importlib import import_module
+
+        return getattr(import_module(f"ase_comformer.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module 'ase_comformer' has no attribute {name!r}; it exports {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,8 +2,8 @@
 
 A network is three files, ``NAME.safetensors`` (parameters), ``NAME.json`` (architecture, arguments, covered
 elements, training data and licence, metrics, SHA-256) and ``NAME.md`` (model card). A *bundle* is a
-``NAME.json`` that lists, for each property, the networks whose mean is the prediction. ``SHA256SUMS`` covers the
-folder. Nothing is ever unpickled.
+``NAME.json`` that lists, for each property, the networks whose mean is the prediction. ``SHA256SUMS`` covers
+the folder. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -91,8 +91,7 @@ class Model:
             return self.members[property_name]
         except KeyError:
             raise UnknownNameError(
-                f"Model {self.name!r} has no property {property_name!r}. It predicts: "
-                f"{', '.join(self.properties)}."
+                f"Model {self.name!r} has no property {property_name!r}. It predicts: {', '.join(self.properties)}."
             ) from None
 
 
@@ -185,16 +184,13 @@ def save_weights(network: nn.Module, directory: Path, name: str, card_fields: Ma
     architecture = next((key for key, cls in ARCHITECTURES.items() if cls is type(network)), None)
     if architecture is None:
         raise UnknownNameError(
-            f"{type(network).__name__} is not a registered architecture. Registered: "
-            f"{', '.join(ARCHITECTURES)}."
+            f"{type(network).__name__} is not a registered architecture. Registered: {', '.join(ARCHITECTURES)}."
         )
     fields = dict(card_fields)
     text = fields.pop("card", None)
     for property_name in network.properties:  # type: ignore[union-attr]
         if not fields.get("properties", {}).get(property_name, {}).get("elements"):
-            raise WeightsError(
-                f"card_fields['properties'][{property_name!r}] lacks 'elements': list the symbols."
-            )
+            raise WeightsError(f"card_fields['properties'][{property_name!r}] lacks 'elements': list the symbols.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     # A clone each: safetensors refuses tensors that share memory.

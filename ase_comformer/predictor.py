@@ -1,0 +1,346 @@
+"""A loaded model with its settings: structure -> graph -> network -> tensors -> projection.
+
+``Predictor`` is what ``predict`` and the calculator share. With ``enforce_symmetry`` the network sees the
+symmetry-reduced graph of the idealised primitive cell and its output is projected onto what the space group allows;
+without it the network sees the structure as it is, and its output is returned untouched. All tensors are in the
+Cartesian frame and atom order of the ``Atoms`` passed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+from torch import nn
+
+from ase_comformer.devices import resolve_device, resolve_dtype
+from ase_comformer.errors import UnknownNameError, WeightsError
+from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.projection import SymmetryReport, project, symmetry_report, symmetry_residual
+from ase_comformer.structure import validate_elements, validate_structure
+from ase_comformer.symmetry import SpaceGroup, analyse_space_group
+from ase_comformer.tensors import tensor_property
+from ase_comformer.weights import Model, load_model
+
+logger = logging.getLogger(__name__)
+
+Result = dict[str, Any]
+"""Property name -> float64 array in the documented shape (scalars: float), or ``{"error": message}``."""
+
+RESIDUAL_WARNING = 1e-3
+"""Relative symmetry residual of a network output above which a warning is logged; float32 rounding stays far below."""
+
+
+@dataclass(eq=False)
+class PreparedCrystal:
+    """A validated crystal with everything that does not depend on the property.
+
+    Attributes:
+        atoms: the input.
+        group: its space group, or None if symmetry is not used.
+        graphs: graphs built so far, by settings and by whether they are reduced.
+    """
+
+    atoms: Atoms
+    group: SpaceGroup | None
+    graphs: dict[tuple[GraphSettings, bool], CrystalGraph] = field(default_factory=dict)
+
+    def graph(self, network: nn.Module) -> CrystalGraph:
+        """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it."""
+        settings: GraphSettings = network.graph_settings  # type: ignore[assignment]
+        supported = bool(getattr(network, "supports_reduced_graphs", True))
+        reduced = self.group is not None and self.group.order > 1 and supported
+        key = (settings, reduced)
+        if key not in self.graphs:
+            with shielded_device("cpu"):
+                if self.group is None:
+                    self.graphs[key] = build_graph(self.atoms, settings)
+                elif reduced:
+                    self.graphs[key] = build_reduced_graph(self.group, settings)
+                else:
+                    self.graphs[key] = build_graph(self.group.primitive, settings)
+        return self.graphs[key]
+
+    def to_input(self, name: str, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Per-atom values of the evaluated cell -> those of the input atoms."""
+        if self.group is None or not tensor_property(name).per_atom:
+            return value
+        return value[self.group.atom_to_primitive]
+
+
+class Predictor:
+    """Evaluates properties of crystals with one model.
+
+    Args:
+        model: name (``weights.available_models()``) or path.
+        device: ``"auto"`` or a torch device.
+        dtype: ``"float32"`` or ``"float64"``.
+        symprec: tolerance in Å of the space-group search.
+        enforce_symmetry: evaluate the idealised structure and return exactly symmetric tensors.
+
+    Raises:
+        UnknownNameError: unknown model, device or dtype.
+        WeightsError: damaged weights.
+        ValueError: ``symprec`` is not a positive number.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str | Path = "default",
+        device: str = "auto",
+        dtype: str = "float32",
+        symprec: float = 1e-2,
+        enforce_symmetry: bool = True,
+    ) -> None:
+        self.arguments: dict[str, Any] = {
+            "model": str(model),
+            "device": str(device),
+            "dtype": dtype,
+            "symprec": _positive(symprec),
+            "enforce_symmetry": bool(enforce_symmetry),
+        }
+        self._load()
+
+    def _load(self) -> None:
+        self.device = resolve_device(self.arguments["device"])
+        self.dtype = resolve_dtype(self.arguments["dtype"])
+        self.symprec: float = self.arguments["symprec"]
+        self.enforce_symmetry: bool = self.arguments["enforce_symmetry"]
+        self.model: Model = load_model(self.arguments["model"], str(self.device), self.arguments["dtype"])
+        # One assignment of a pair, never changed in place: safe to read from several threads.
+        self._last: tuple[bytes, PreparedCrystal] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arguments, place and fingerprint of the model: small, and checked when unpickled elsewhere."""
+        return {"arguments": self.arguments, "path": str(self.model.path), "fingerprint": self.model.fingerprint}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Load the model again, by name or else from its absolute path."""
+        self.arguments = dict(state["arguments"])
+        try:
+            self._load()
+        except UnknownNameError:  # a relative path, and the working directory has changed
+            self.arguments["model"] = state["path"]
+            self._load()
+        if self.model.fingerprint != state["fingerprint"]:
+            raise WeightsError(
+                f"Model {self.arguments['model']!r} has other weights here than where this object was pickled. "
+                "Install the same version of ase-comformer, or make a new calculator."
+            )
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Names of the properties that the model predicts."""
+        return self.model.properties
+
+    def checked(self, properties: Sequence[str]) -> tuple[str, ...]:
+        """The names as a tuple; :class:`UnknownNameError` lists the choices for names the model lacks."""
+        names = (properties,) if isinstance(properties, str) else tuple(dict.fromkeys(properties))
+        unknown = [name for name in names if name not in self.properties]
+        if unknown:
+            raise UnknownNameError(
+                f"Model {self.model.name!r} has no property {', '.join(map(repr, unknown))}. "
+                f"It predicts: {', '.join(self.properties)}."
+            )
+        return names
+
+    def predict(
+        self,
+        atoms: Sequence[Atoms],
+        properties: Sequence[str],
+        *,
+        batch_size: int = 64,
+        progress: bool = False,
+        on_error: str = "record",
+    ) -> list[Result]:
+        """Properties of many crystals; arguments and errors as in :func:`ase_comformer.prediction.predict`."""
+        from ase_comformer.prediction import predict_with
+
+        return predict_with(self, atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error)
+
+    def evaluate(self, atoms: Atoms, properties: Sequence[str]) -> Result:
+        """Properties of one crystal; raises :class:`InvalidStructureError` or :class:`UnknownElementError`.
+
+        Symmetry and graphs of the last structure are kept, so asking for one property after the other is cheap.
+        """
+        names = self.checked(properties)
+        key = _structure_key(atoms)
+        last = self._last
+        if last is not None and last[0] == key:
+            prepared = last[1]
+            self._validate_elements(atoms, names)
+        else:
+            prepared = self.prepare(atoms, names)
+            self._last = (key, prepared)
+        return self.evaluate_batch([prepared], names)[0]
+
+    def prepare(self, atoms: Atoms, names: Sequence[str]) -> PreparedCrystal:
+        """Validate a crystal, find its space group if symmetry is enforced, and build its graphs for ``names``."""
+        validate_structure(atoms)
+        self._validate_elements(atoms, names)
+        group = analyse_space_group(atoms, self.symprec) if self.enforce_symmetry else None
+        prepared = PreparedCrystal(_bare(atoms), group)
+        for network in self.networks(names):
+            prepared.graph(network)
+        return prepared
+
+    def networks(self, names: Sequence[str]) -> dict[nn.Module, list[str]]:
+        """Networks behind ``names`` -> the properties that each is asked for, so that shared trunks run once."""
+        networks: dict[nn.Module, list[str]] = {}
+        for name in names:
+            for network in self.model.entries(name):
+                networks.setdefault(network, []).append(name)
+        return networks
+
+    def evaluate_batch(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
+        """Properties of prepared crystals, projected where symmetry is enforced."""
+        results = self._outputs(crystals, names)
+        for crystal, result in zip(crystals, results, strict=True):
+            for name in names:
+                if tensor_property(name).rank == 0:
+                    result[name] = float(result[name])
+                elif crystal.group is not None:
+                    result[name] = _projected(name, result[name], crystal.atoms, crystal.group)
+        return results
+
+    def symmetry_report(self, atoms: Atoms, properties: Sequence[str] | None = None) -> SymmetryReport:
+        """What the space group allows, and what the network says of the structure as it is (not idealised).
+
+        Args:
+            atoms: crystal.
+            properties: names; by default every tensor of the model that covers the elements of ``atoms``.
+        """
+        validate_structure(atoms)
+        tensors = [name for name in self.properties if tensor_property(name).rank > 0]
+        if properties is None:
+            symbols = set(map(str, atoms.symbols))
+            covered = [name for name in tensors if symbols <= self.model.elements(name)]
+            names = tuple(covered or tensors)
+        else:
+            names = self.checked(properties)
+        self._validate_elements(atoms, names)
+        raw = self._outputs([PreparedCrystal(_bare(atoms), None)], names)[0]
+        return symmetry_report(analyse_space_group(atoms, self.symprec), raw)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """Which physical quantity ``name`` is and where the prediction comes from; JSON-able.
+
+        Returns:
+            ``property``, ``description``, ``unit``, ``shape``, ``kind`` (e.g. clamped-ion), ``functional``,
+            ``elements``, ``model``, and ``networks`` with their ``training`` data and ``metrics``.
+        """
+        (name,) = self.checked([name])
+        entry = tensor_property(name)
+        cards = self.model.cards(name)
+        return {
+            "property": name,
+            "description": entry.description,
+            "unit": entry.unit,
+            "shape": [*(["n"] if entry.per_atom else []), *entry.shape],
+            "kind": _agreed(cards, name, "kind", entry.description),
+            "functional": _agreed(cards, name, "functional", "not stated in the model card"),
+            "elements": sorted(self.model.elements(name)),
+            "model": self.model.name,
+            "enforce_symmetry": self.enforce_symmetry,
+            "networks": [
+                {
+                    **{key: card[key] for key in ("name", "architecture", "sha256")},
+                    **{key: card.get(key, {}) for key in ("training", "metrics")},
+                }
+                for card in cards
+            ],
+        }
+
+    def _validate_elements(self, atoms: Atoms, names: Sequence[str]) -> None:
+        for name in names:
+            validate_elements(atoms, self.model.elements(name), name)
+
+    def _outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
+        """Mean network outputs on the input atoms, not projected."""
+        means: list[Result] = [{} for _ in crystals]
+        batches: dict[tuple[GraphSettings, bool], CrystalGraph] = {}
+        for network, wanted in self.networks(names).items():
+            graphs = [crystal.graph(network) for crystal in crystals]
+            with torch.no_grad(), shielded_device(str(self.device)):
+                settings: GraphSettings = network.graph_settings  # type: ignore[assignment]
+                key = (settings, any(graph.is_reduced for graph in graphs))
+                if key not in batches:
+                    with shielded_device("cpu"):
+                        joined = collate(graphs)
+                    batches[key] = joined.to(dtype=self.dtype, device=self.device)
+                outputs = network(batches[key], tuple(wanted))
+            atom_ends = np.cumsum([len(graph.atom_node) for graph in graphs])[:-1]
+            for name in wanted:
+                values = outputs[name].detach().to("cpu", torch.float64).numpy()
+                parts = np.split(values, atom_ends) if tensor_property(name).per_atom else list(values)
+                members = len(self.model.entries(name))
+                for crystal, mean, part in zip(crystals, means, parts, strict=True):
+                    mean[name] = mean.get(name, 0.0) + crystal.to_input(name, np.asarray(part)) / members
+        for crystal, mean in zip(crystals, means, strict=True):
+            _require_finite(mean, crystal.atoms)
+        return means
+
+
+def shielded_device(device: str) -> contextlib.AbstractContextManager[Any]:
+    """Make new tensors on ``device`` whatever ``torch.set_default_device`` says; free where it says the same."""
+    if torch.get_default_device() == torch.device(device):
+        return contextlib.nullcontext()
+    return torch.device(device)
+
+
+def _projected(name: str, raw: NDArray[np.float64], atoms: Atoms, group: SpaceGroup) -> NDArray[np.float64]:
+    projected = project(name, raw, group)
+    residual = symmetry_residual(name, raw, projected)
+    if residual > RESIDUAL_WARNING:
+        logger.warning(
+            "%s of %s: the network output violates %s by %.2g of its norm; the projected tensor is returned",
+            *(name, atoms.get_chemical_formula(), group.international, residual),
+        )
+    # What rounding leaves of forbidden components is shown as the zero that it is.
+    projected[np.abs(projected) < 1e-14 * np.abs(projected).max(initial=0.0)] = 0.0
+    return projected
+
+
+def _require_finite(values: Mapping[str, Any], atoms: Atoms) -> None:
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise FloatingPointError(
+                f"The network returned NaN or infinity for {name} of {atoms.get_chemical_formula()}. "
+                "Check that the structure is reasonable (distances, density), or try dtype='float64'."
+            )
+
+
+def _agreed(cards: Sequence[Mapping[str, Any]], name: str, key: str, otherwise: str) -> str:
+    values = [str(card["properties"][name][key]) for card in cards if card["properties"][name].get(key)]
+    return " / ".join(dict.fromkeys(values)) or otherwise
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The structure without calculator, constraints and arrays, which must not be kept alive in a cache."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+def _structure_key(atoms: Atoms) -> bytes:
+    if not isinstance(atoms, Atoms):
+        return b""
+    parts = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+
+
+def _positive(symprec: Any) -> float:
+    try:
+        value = float(symprec)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"symprec must be a positive length in Å, got {symprec!r}. The default is 0.01.")
+    return value
