@@ -1,10 +1,10 @@
 """ComFormer attention: the node layer and iComFormer's edge update, smooth (default) and as published (``Paper*``).
 
-Both compute key = MLP([k_i, k_j, t]), message = MLP([v_i, v_j, t]), gate = sigmoid(norm(q_i * key / sqrt(C))) element by
-element (no softmax) and sum gate * message over senders j (ComFormer, arXiv:2403.11857, eqs. 3-6). The first Linear(3C -> C)
-of each MLP is split into receiver, sender and edge parts, so that the first two are evaluated per node, not per edge: the
-same function at a third of the cost. Indices: i receiver, j sender; E edges, n nodes, C width. ``weight`` (E, 1) multiplies
-messages: orbit sizes of a reduced graph, times the envelope in the smooth layers.
+Both compute key = MLP([k_i, k_j, t]), message = MLP([v_i, v_j, t]), gate = sigmoid(norm(q_i * key / sqrt(C))) element
+by element (no softmax) and sum gate * message over senders j (ComFormer, arXiv:2403.11857, eqs. 3-6). The first
+Linear(3C -> C) of each MLP is split into receiver, sender and edge parts, so that the first two are evaluated per
+node, not per edge: the same function at a third of the cost. Indices: i receiver, j sender; E edges, n nodes, C
+width. ``weight`` (E, 1) multiplies messages: orbit sizes of a reduced graph, times the envelope in the smooth layers.
 """
 
 import math
@@ -21,8 +21,8 @@ def scatter_sum(values: Tensor, index: Tensor, size: int) -> Tensor:
 class SmoothAttention(nn.Module):
     """Attention layer of the default networks: no batch statistics, messages vanish at the cut-off.
 
-    h <- h + Linear(sum_j w_ij gate_ij * message_ij), then h <- h + MLP(LayerNorm(h)). Queries, keys and values come from
-    LayerNorm(h); edge features enter through one Linear without hidden layer.
+    h <- h + Linear(sum_j w_ij gate_ij * message_ij), then h <- h + MLP(LayerNorm(h)). Queries, keys and values come
+    from LayerNorm(h); edge features enter through one Linear without hidden layer.
     """
 
     def __init__(self, width: int, edge_width: int, *, message_scale: float = 0.1, expansion: int = 2) -> None:
@@ -44,7 +44,7 @@ class SmoothAttention(nn.Module):
         )
 
     def forward(self, h: Tensor, edges: Tensor, receiver: Tensor, sender: Tensor, weight: Tensor) -> Tensor:
-        """h (n, C), edges (E, edge_width), receiver and sender (E,), weight (E, 1) -> h (n, C)."""
+        """Update h (n, C), edges (E, edge_width), receiver and sender (E,), weight (E, 1) -> h (n, C)."""
         width = self.width
         node = self.node(self.norm(h))
         at_receiver = node[:, : 3 * width].index_select(0, receiver)
@@ -62,9 +62,9 @@ class SmoothAttention(nn.Module):
 class SmoothEdgeUpdate(nn.Module):
     """iComFormer's edge update on a ragged list of lattice-frame candidates, at a narrow pair width D.
 
-    For every edge and every candidate of its crystal: hidden = SiLU(edge part + candidate part of its slot + angle part),
-    gate and message as in attention; e <- e + Linear(sum over candidates of frame_weight * gate * message). The frame weights
-    of one slot sum to one, so tied lattice vectors are averaged.
+    For every edge and every candidate of its crystal: hidden = SiLU(edge part + candidate part of its slot + angle
+    part), gate and message as in attention; e <- e + Linear(sum over candidates of frame_weight * gate * message).
+    The frame weights of one slot sum to one, so tied lattice vectors are averaged.
     """
 
     def __init__(self, edge_width: int, length_features: int, angle_features: int, pair_width: int) -> None:
@@ -84,8 +84,8 @@ class SmoothEdgeUpdate(nn.Module):
     ) -> Tensor:
         """Update edge features.
 
-        edges (E, edge_width), lengths (F, length_features), angles (P, angle_features) of the pairs, slot (F,) in 0..2,
-        weight (F, 1), pairs = (edge index, candidate index) each (P,) -> (E, edge_width).
+        edges (E, edge_width), lengths (F, length_features), angles (P, angle_features) of the pairs, slot (F,) in
+        0..2, weight (F, 1), pairs = (edge index, candidate index) each (P,) -> (E, edge_width).
         """
         width = self.pair_width
         edge_of, candidate_of = pairs
@@ -159,7 +159,7 @@ class PaperAttention(_PaperAttentionBase):
         self.normalise_output = normalise_output
 
     def forward(self, h: Tensor, edges: Tensor, receiver: Tensor, sender: Tensor, weight: Tensor) -> Tensor:
-        """h (n, C), edges (E, C), receiver and sender (E,), weight (E, 1) -> h (n, C)."""
+        """Update h (n, C), edges (E, C), receiver and sender (E,), weight (E, 1) -> h (n, C)."""
         hidden = []
         for projection, mlp in ((self.lin_key, self.key_update), (self.lin_value, self.lin_msg_update)):
             at_receiver, at_sender, at_edge, bias = _split_first(mlp, self.width)
@@ -208,7 +208,7 @@ class PaperEdgeUpdate(_PaperAttentionBase):
             by_angle = nn.functional.linear(angles, at_angle @ self.lin_edge.weight, bias)
             hidden.append(by_angle + by_edge.index_select(0, edge_of) + by_candidate.index_select(0, candidate_of))
         gated = self._gated(self.lin_query(edges).index_select(0, edge_of), hidden[0], hidden[1])
-        # the published layer sums Linear(gated) over the three vectors, so the bias of the Linear counts once per vector
+        # the published layer sums Linear(gated) over the three vectors: its bias counts once per vector
         weighted = weight.index_select(0, candidate_of)
         total = scatter_sum(weighted, edge_of, edges.shape[0])
         summed = scatter_sum(gated * weighted, edge_of, edges.shape[0])

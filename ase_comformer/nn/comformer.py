@@ -1,9 +1,9 @@
-"""iComFormer and eComFormer (Yan et al., ICLR 2024, arXiv:2403.11857) for scalars per atom such as the formation energy.
+"""iComFormer and eComFormer (Yan et al., ICLR 2024, arXiv:2403.11857) for formation energies.
 
-Each class has two presets. ``"small"`` (default): smooth radius graph, element embedding, no batch statistics, at most 1 M
-parameters, plain and symmetry-reduced graphs give the same result. ``"paper"``: the published equations with their parameter
-names, BatchNorm, CGCNN element descriptors, shell graph. ``forward(graph, properties)`` returns eV/atom, shape (B,).
-The trainer sets the buffers ``element_reference`` (119,) and ``output_scale`` before training:
+Each class has two presets. ``"small"`` (default): smooth radius graph, element embedding, no batch statistics, at
+most 1 M parameters, plain and symmetry-reduced graphs give the same result. ``"paper"``: the published equations with
+their parameter names, BatchNorm, CGCNN element descriptors, shell graph. ``forward(graph, properties)`` returns
+eV/atom, shape (B,). The trainer sets the buffers ``element_reference`` (119,) and ``output_scale`` before training:
 output = mean over atoms of element_reference[Z] + output_scale * network.
 """
 
@@ -61,7 +61,7 @@ class _ScalarNetwork(nn.Module):
     output_scale: Tensor
     supports_reduced_graphs = True
 
-    def __init__(self, preset: str, properties: Sequence[str], settings: GraphSettings, **arguments: Any) -> None:  # noqa: ANN401
+    def __init__(self, preset: str, properties: Sequence[str], settings: GraphSettings, **arguments: Any) -> None:
         super().__init__()
         check_names("preset", [preset], ("small", "paper"))
         check_names("property", properties, _SCALARS)
@@ -118,7 +118,7 @@ class EComFormer(_ScalarNetwork):
             layers: attention layers; default 3.
             radial: size of the Bessel basis (small).
             channels: vectors and l = 2 tensors inside the equivariant update; default 16 (small), 8 (paper).
-            equivariant_after: attention layers followed by an equivariant update (small; the paper's is after layer 0).
+            equivariant_after: attention layers followed by an equivariant update (small; layer 0 in the paper).
             message_scale: constant factor on sums over neighbours (small).
         """
         paper = preset == "paper"
@@ -194,8 +194,8 @@ class EComFormer(_ScalarNetwork):
 class IComFormer(_ScalarNetwork):
     """iComFormer: attention, edge update with the lattice frame, further attentions, mean pool, MLP.
 
-    Needs graphs with ``GraphSettings(lattice_frame=True)``. The small preset uses even functions of the angles, so that a frame
-    vector and its negative count the same, and evaluates one of the two.
+    Needs graphs with ``GraphSettings(lattice_frame=True)``. The small preset uses even functions of the angles, so
+    that a frame vector and its negative count the same, and evaluates one of the two.
     """
 
     def __init__(
@@ -266,8 +266,6 @@ class IComFormer(_ScalarNetwork):
 
     def stages(self, graph: CrystalGraph, node_features: Tensor | None = None) -> dict[str, Tensor]:
         """Intermediate values by name; ``node_features`` (n, 92) replaces the element descriptors (paper)."""
-        if graph.frame_vector is None:
-            raise ValueError("iComFormer needs the lattice frame; build graphs with GraphSettings(lattice_frame=True)")
         return self._paper(graph, node_features) if self.preset == "paper" else self._small(graph)
 
     def _small(self, graph: CrystalGraph) -> dict[str, Tensor]:
@@ -287,23 +285,20 @@ class IComFormer(_ScalarNetwork):
         return {"nodes": h, "pooled": pooled, "output": self.readout(pooled)}
 
     def _paper(self, graph: CrystalGraph, node_features: Tensor | None) -> dict[str, Tensor]:
-        assert graph.frame_vector is not None and graph.frame_slot is not None
-        assert graph.frame_weight is not None and graph.frame_crystal is not None
         receiver, sender, weight = graph.edge_receiver, graph.edge_sender, graph.edge_weight[:, None]
         stages: dict[str, Tensor] = {}
         h = stages["atom_embedding"] = self.atom_embedding(paper_features(graph, node_features))
         edges = stages["edge_features"] = radial_network(self.rbf, inverse_distance(_length(graph.edge_vector)))
-        frame, slot = graph.frame_vector, graph.frame_slot
+        frame, slot, share, frame_crystal = _frame(graph)
         lengths = radial_network(self.rbf, inverse_distance(_length(frame)))
         edge_crystal = graph.node_crystal.index_select(0, receiver)
-        pairs = edge_candidate_pairs(edge_crystal, graph.frame_crystal, graph.crystal_count)
+        pairs = edge_candidate_pairs(edge_crystal, frame_crystal, graph.crystal_count)
         # the published edge vector points from sender to receiver
         angles = radial_network(self.rbf_angle, _cosine(-graph.edge_vector, frame, pairs))
         for index, attention in enumerate(self.att_layers):
             h = stages[f"attention_{index}"] = attention(h, edges, receiver, sender, weight)
             if index == 0:
-                share = graph.frame_weight[:, None].to(edges.dtype)
-                edges = self.edge_update_layer(edges, lengths, angles, slot, share, pairs)
+                edges = self.edge_update_layer(edges, lengths, angles, slot, share[:, None], pairs)
                 stages["edge_update"] = edges
         stages["fc"] = self.fc(crystal_mean(h, graph))
         stages["output"] = self.fc_out(stages["fc"])
@@ -320,7 +315,8 @@ def paper_features(graph: CrystalGraph, node_features: Tensor | None) -> Tensor:
 def radial_network(network: nn.Sequential, values: Tensor) -> Tensor:
     """``network`` = GaussianBasis, Linear, Softplus, with the first two fused: (...) -> (..., C)."""
     basis, linear, activation = network
-    assert isinstance(basis, GaussianBasis) and isinstance(linear, nn.Linear)
+    assert isinstance(basis, GaussianBasis)
+    assert isinstance(linear, nn.Linear)
     return activation(basis.linear(values, linear))
 
 
@@ -335,10 +331,17 @@ def _cosine(edge: Tensor, frame: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor
     return (edge_unit * frame_unit).sum(-1)
 
 
-def _half_frame(graph: CrystalGraph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One of each pair v, -v of frame candidates with the weight of both: vectors, slots, weights, crystals."""
+def _frame(graph: CrystalGraph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Frame candidates: vectors (F, 3), slots (F,), weights (F,), crystals (F,)."""
     vector, slot, weight, crystal = graph.frame_vector, graph.frame_slot, graph.frame_weight, graph.frame_crystal
-    assert vector is not None and slot is not None and weight is not None and crystal is not None
+    if vector is None or slot is None or weight is None or crystal is None:
+        raise ValueError("iComFormer needs the lattice frame; build graphs with GraphSettings(lattice_frame=True)")
+    return vector, slot, weight, crystal
+
+
+def _half_frame(graph: CrystalGraph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One of each pair v, -v of frame candidates, with the weight of both."""
+    vector, slot, weight, crystal = _frame(graph)
     # any plane that holds no lattice vector separates v from -v; which of the two is kept changes nothing
     normal = torch.tensor([0.5547001962252291, 0.6349416967636, 0.5377735], dtype=vector.dtype, device=vector.device)
     kept = torch.nonzero(vector @ normal > 0)[:, 0]

@@ -1,9 +1,9 @@
-"""Element descriptors of the papers: the 92-component one-hot vectors of CGCNN (Xie and Grossman, PRL 120, 145301, 2018).
+"""Element descriptors of the papers: CGCNN's 92-component vectors (Xie and Grossman, PRL 120, 145301, 2018).
 
 Nine categories per element, each one-hot: group, period, electronegativity, covalent radius, valence electrons, first
-ionisation energy, electron affinity, block, atomic volume (the last seven binned as in CGCNN's supplement). The table holds the bin
-of each category as one character per category ("-": no bin) for Z = 1 to 100, the values of CGCNN's MIT-licensed ``atom_init.json``.
-The default networks do not use it: they learn an embedding.
+ionisation energy, electron affinity, block, atomic volume (the last seven binned as in CGCNN's supplement). The table
+holds the bin of each category as one character per category ("-": no bin) for Z = 1 to 100, the values of CGCNN's
+MIT-licensed ``atom_init.json``. The default networks do not use it: they learn an embedding.
 """
 
 from functools import lru_cache
@@ -56,3 +56,8 @@ def element_descriptors(numbers: Tensor) -> Tensor:
         worst = [int(z) for z in numbers.unique() if not 1 <= int(z) < len(table)]
         raise UnknownElementError(f"no descriptor for atomic numbers {worst}; the CGCNN table covers 1 to 100")
     return table.index_select(0, numbers)
+
+
+def element_count() -> int:
+    """Largest atomic number in the table."""
+    return len(_TABLE.split())

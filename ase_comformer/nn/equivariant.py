@@ -1,9 +1,10 @@
 """Equivariant layers: edge harmonics, tensor products, the eComFormer update (default and as published).
 
-Features are real irreps in e3nn's component order (l = 1: x, y, z; l = 2: xz, xy, y^2 - (x^2 + z^2) / 2, yz, (z^2 - x^2) / 2),
-harmonics of unit vectors with "component" normalisation. In a symmetry-reduced graph a sender's features are D(R) f of its
-node; wherever they are contracted to scalars, D(R) is moved onto the edge vector, (D f) . Y(r) = f . Y(R^T r), so no feature
-is ever rotated, and sums are projected on the site group. Clebsch-Gordan tensors are made in float64 and cast last.
+Features are real irreps in e3nn's component order (l = 1: x, y, z; l = 2: xz, xy, y^2 - (x^2 + z^2) / 2, yz, (z^2 -
+x^2) / 2), harmonics of unit vectors with "component" normalisation. In a symmetry-reduced graph a sender's features
+are D(R) f of its node; wherever they are contracted to scalars, D(R) is moved onto the edge vector, (D f) . Y(r) = f
+. Y(R^T r), so no feature is ever rotated, and sums are projected on the site group. Clebsch-Gordan tensors are made
+in float64 and cast last.
 """
 
 from collections.abc import Sequence
@@ -68,8 +69,8 @@ class SmoothEquivariantUpdate(nn.Module):
     """eComFormer's equivariant update of the default networks: scalars -> 0e + 1o + 2e -> scalars, depthwise.
 
     Step 1 sums radial weight * sender scalar * Y_l(r) into D vectors and D tensors per atom. Step 2 contracts the
-    senders' vectors and tensors with Y_l(r) and sums again; together with the atom's own quadratic invariants (v . v', t : t')
-    they update h through an MLP. Messages carry ``weight`` (orbit size times envelope).
+    senders' vectors and tensors with Y_l(r) and sums again; together with the atom's own quadratic invariants (v .
+    v', t : t') they update h through an MLP. Messages carry ``weight`` (orbit size times envelope).
     """
 
     def __init__(self, width: int, radial_width: int, channels: int, *, message_scale: float = 0.1) -> None:
@@ -85,7 +86,7 @@ class SmoothEquivariantUpdate(nn.Module):
     def forward(
         self, h: Tensor, radial: Tensor, harmonics: EdgeHarmonics, weight: Tensor, graph: CrystalGraph
     ) -> Tensor:
-        """h (n, C), radial basis (E, radial_width), harmonics of the edges, weight (E, 1) -> h (n, C)."""
+        """Update h (n, C), radial basis (E, radial_width), harmonics of the edges, weight (E, 1) -> h (n, C)."""
         channels, size = self.channels, h.shape[0]
         receiver, sender = graph.edge_receiver, graph.edge_sender
         normalised = self.norm(h)
@@ -106,9 +107,15 @@ class SmoothEquivariantUpdate(nn.Module):
 
 
 @lru_cache(maxsize=256)
-def clebsch_gordan(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Real coupling tensor (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) of norm one, made in float64 and cast."""
-    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64, device="cpu").to(dtype=dtype, device=device)
+def clebsch_gordan(
+    degrees: tuple[int, int, int], dtype: torch.dtype, device: torch.device, *, rounded: bool = False
+) -> Tensor:
+    """Real coupling tensor (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) of norm one, made in float64 and cast.
+
+    ``rounded`` takes it through float32, as published checkpoints store it (error 1e-8).
+    """
+    exact = o3.wigner_3j(*degrees, dtype=torch.float64, device="cpu")
+    return (exact.to(torch.float32) if rounded else exact).to(dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)
@@ -125,12 +132,13 @@ class _Path:
 class TensorProduct:
     """Fully connected tensor product with weights given per row: e3nn's weight layout and default normalisation.
 
-    Component irrep normalisation, element path normalisation: coefficient sqrt((2 l_out + 1) / number of weights that feed
-    one output channel). Holds no tensors; works in the dtype of its input.
+    Component irrep normalisation, element path normalisation: coefficient sqrt((2 l_out + 1) / number of weights that
+    feed one output channel). Holds no tensors; works in the dtype of its input.
     """
 
-    def __init__(self, left: str, right: str, out: str) -> None:
-        """Irreps in e3nn's notation; outputs keep the order given."""
+    def __init__(self, left: str, right: str, out: str, *, rounded: bool = False) -> None:
+        """Irreps in e3nn's notation, outputs keep the order given; ``rounded`` as in ``clebsch_gordan``."""
+        self.rounded = rounded
         irreps = [o3.Irreps(text) for text in (left, right, out)]
         self.left, self.right, self.out = irreps
         slices = [list(part.slices()) for part in irreps]
@@ -176,7 +184,8 @@ class TensorProduct:
             if path.degrees[2] == 0 or path.degrees[1] == 0 or path.degrees[0] == 0:
                 term = self._with_scalar(xw, y, path)
             else:
-                coupling = clebsch_gordan(*path.degrees, left.dtype, left.device) * path.coefficient
+                coupling = clebsch_gordan(path.degrees, left.dtype, left.device, rounded=self.rounded)
+                coupling = coupling * path.coefficient
                 term = torch.einsum("eivw,evik->ewk", xw, torch.einsum("ijk,evj->evik", coupling, y))
             parts.setdefault(path.out.start, []).append(term.reshape(rows, -1))
         blocks = [
@@ -205,11 +214,13 @@ class PaperEquivariantLayer(nn.Module):
     ``fc`` = Linear, Softplus, Linear, one weight set per edge. A residual layer adds the input padded with zeros.
     """
 
-    def __init__(self, irreps_in: str, irreps_out: str, edge_width: int, *, residual: bool) -> None:
-        """Irreps of input and output in e3nn's notation, edge feature width, whether to add the input."""
+    def __init__(
+        self, irreps_in: str, irreps_out: str, edge_width: int, *, residual: bool, rounded: bool = False
+    ) -> None:
+        """Irreps of input and output (e3nn's notation), edge width, whether to add the input, rounded couplings."""
         super().__init__()
         self.residual = residual
-        self.product = TensorProduct(irreps_in, "0e+1o+2e", irreps_out)
+        self.product = TensorProduct(irreps_in, "0e+1o+2e", irreps_out, rounded=rounded)
         self.fc = nn.Sequential(
             nn.Linear(edge_width, edge_width), nn.Softplus(), nn.Linear(edge_width, self.product.weight_count)
         )
@@ -219,8 +230,8 @@ class PaperEquivariantLayer(nn.Module):
     ) -> Tensor:
         """Evaluate the layer.
 
-        x (n, dim_in), edges (E, edge_width), harmonics (E, 9) with l = 0, 1, 2, receiver and sender (E,), weight (E, 1)
-        -> (n, dim_out).
+        x (n, dim_in), edges (E, edge_width), harmonics (E, 9) with l = 0, 1, 2, receiver and sender (E,), weight (E,
+        1) -> (n, dim_out).
         """
         message = self.product(x.index_select(0, sender), harmonics, self.fc(edges))
         out = scatter_sum(message * weight, receiver, x.shape[0])
@@ -248,7 +259,7 @@ class PaperEquivariantUpdate(nn.Module):
     def forward(
         self, h: Tensor, edges: Tensor, harmonics: EdgeHarmonics, weight: Tensor, graph: CrystalGraph
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """h (n, C), edges (E, C), weight (E, 1) -> h (n, C) and the outputs of the two tensor products."""
+        """Update h (n, C), edges (E, C), weight (E, 1) -> h (n, C) and the outputs of the two tensor products."""
         receiver, sender = graph.edge_receiver, graph.edge_sender
         ones = torch.ones_like(weight)
         crystal, at_sender = (torch.cat((ones, y), dim=1) for y in (harmonics.crystal, harmonics.sender))

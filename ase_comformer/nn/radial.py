@@ -1,8 +1,8 @@
 """Radial and angular bases: what turns distances and cosines into edge features.
 
-``GaussianBasis`` is the basis of both papers (Gaussians of -0.75 / r and of cosines); ``BesselBasis`` and ``LegendreBasis``
-serve the default networks. ``polynomial_envelope`` takes messages smoothly to zero at the cut-off. Distances are in
-Angstrom; every function works on tensors of any shape and appends the basis index last.
+``GaussianBasis`` is the basis of both papers (Gaussians of -0.75 / r and of cosines); ``BesselBasis`` and
+``LegendreBasis`` serve the default networks. ``polynomial_envelope`` takes messages smoothly to zero at the cut-off.
+Distances are in Angstrom; every function works on tensors of any shape and appends the basis index last.
 """
 
 import math
@@ -35,8 +35,9 @@ def polynomial_envelope(distance: Tensor, cutoff: float, power: int = 6) -> Tens
 class GaussianBasis(nn.Module):
     """``count`` Gaussians exp(-g (s - c)^2) at c = linspace(low, high, count), g = 1 / spacing (both papers).
 
-    The buffer ``centers`` carries the name of the published state dicts. ``linear`` fuses the basis with the Linear layer
-    that follows it and leaves out the centres that no input reaches (below 4e-18), which for -0.75 / r is most of them.
+    The buffer ``centers`` carries the name of the published state dicts. ``linear`` fuses the basis with the Linear
+    layer that follows it and leaves out the centres that no input reaches (below 4e-18), which for -0.75 / r is most
+    of them.
     """
 
     centers: Tensor
@@ -72,7 +73,7 @@ class GaussianBasis(nn.Module):
 
 
 class BesselBasis(nn.Module):
-    """Spherical Bessel functions sqrt(2 / rc) sin(k pi r / rc) / r, k = 1..count, times the envelope (DimeNet, eq. 7)."""
+    """Spherical Bessel functions sqrt(2 / rc) sin(k pi r / rc) / r, k = 1..count, times the envelope (DimeNet)."""
 
     def __init__(self, cutoff: float, count: int, power: int = 6) -> None:
         """Radius of the graph in Angstrom, number of functions, power of the envelope."""
