@@ -281,7 +281,7 @@ def choose_settings(
     """
     chosen = _labelled(records, property_name)
     targets = _targets(property_name, chosen)
-    held_out = formula_folds(chosen, folds)
+    held_out = [fold for fold in formula_folds(chosen, folds) if len(fold)]
     start = _SETTINGS.get(property_name, KernelSettings())
     best: tuple[KernelSettings, float] | None = None
     for distance, width, ridge in product(distances, widths, ridges):

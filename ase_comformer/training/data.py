@@ -281,6 +281,7 @@ def formula_folds(records: Sequence[Record], folds: int = 5, seed: int = 0) -> l
 
     Returns:
         ``folds`` integer arrays with the held-out indices of each fold, together covering every record once.
+        A formula keeps its fold whatever other records there are, so folds are equal in size only on average.
     """
     if folds < 2:
         raise ValueError(f"folds={folds}: cross-validation needs at least 2")

@@ -22,7 +22,10 @@ THRESHOLDS: tuple[float, ...] = (0.25, 0.10, 0.05)
 class Metrics(Protocol):
     """What every result object offers."""
 
-    count: int
+    @property
+    def count(self) -> int:
+        """Number of crystals."""
+        ...
 
     def cells(self) -> dict[str, str]:
         """Table headings and formatted values."""

@@ -1,0 +1,129 @@
+"""``evaluate.run`` with a tiny random model on a made-up data folder."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.training.data import split_of
+from ase_comformer.training.evaluate import run
+
+FORMULAS = (
+    "MgO CaO BaO KCl ZnS MgS CaS GaP AlP ZnO BaS NaCl GaAs AlAs AlN GaN SiC TiN TiC KH NaH CaCl2 MgCl2 BaCl2 SiO2 TiO2 "
+    "CuCl Cu2O TiS2 CaC2"
+).split()
+
+
+def write(folder, dataset, make):
+    """Structures are one motif with the two or three atoms of the formula; labels come from ``make(i, n)``."""
+    from pymatgen.core import Composition
+
+    rows = []
+    for index, formula in enumerate(FORMULAS):
+        side = split_of(formula)
+        if side == "withheld":
+            continue
+        numbers = [e.Z for e, n in Composition(formula).items() for _ in range(int(n))]
+        frac = [[0.0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]][: len(numbers)]
+        length = 4.0 + 0.02 * index
+        lattice = [[0, length, length / 4], [length, 0, length], [length, length, 0]]
+        rows.append({
+            "id": f"{dataset}-{index}", "formula": Composition(formula).reduced_formula, "split": side, "spg": 1,
+            "lattice": lattice, "frac": frac, "numbers": numbers, "flags": [], **make(index, len(numbers)),
+        })  # fmt: skip
+    with gzip.open(folder / f"{dataset}.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return rows
+
+
+def born(index, count):
+    charges = np.zeros((count, 3, 3))
+    charges[0], charges[1] = np.eye(3) * (1 + index), -np.eye(3) * (1 + index)
+    return {
+        "pointgroup": "1", "eps_inf": (np.eye(3) * (2 + index)).tolist(),
+        "eps_ion": None if index % 2 else np.eye(3).tolist(),
+        "born": charges.tolist(), "K_vrh": None, "G_vrh": None, "gap": None, "e_form": None, "gamma_freq_thz": [],
+    }  # fmt: skip
+
+
+def elastic(index, count):
+    stiffness = np.diag([100.0 + index] * 3 + [50.0] * 3)
+    return {"C": stiffness.tolist(), "K_vrh": 50.0, "G_vrh": 50.0}
+
+
+def piezo(index, count):
+    tensor = np.full((3, 6), 0.1 * (1 + index))
+    return {
+        "pointgroup": "1", "e": tensor.tolist(), "e_norm": 1.0, "ambiguous": bool(index % 2), "resolved_by": None,
+        "ionic_cos": None, "published_frame": "x", "alternatives": [(-tensor).tolist()] if index % 2 else [],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("data")
+    for dataset, make in (("dielectric_born", born), ("elastic_mp", elastic), ("piezo_mp", piezo)):
+        rows = write(directory, dataset, make)
+        assert {"train", "test"} <= {row["split"] for row in rows}
+    return directory
+
+
+PROPERTIES = ("dielectric_tensor", "born_effective_charges", "elastic_tensor", "piezoelectric_tensor")
+
+
+@pytest.fixture(scope="module")
+def without_mp(folder):
+    """dielectric_mp is another source of dielectric labels; give it the same crystals."""
+    write(folder, "dielectric_mp", lambda i, n: {
+        "e_electronic": (np.eye(3) * 3.0).tolist(), "e_total": (np.eye(3) * 9.0).tolist(), "gap": 1.0,
+        "pot_ferroelectric": False,
+    })  # fmt: skip
+    return folder
+
+
+def test_evaluation_shows_models_beside_baselines(without_mp, tiny_model, model_directory, tmp_path):
+    console = Console(record=True, width=220)
+    other = str(model_directory / "tiny2.json")
+    with console.capture() as capture:
+        result = run(
+            tiny_model, folder=without_mp, properties=PROPERTIES, comparisons=[other], console=console, progress=False,
+            json_path=tmp_path / "sub" / "accuracy.json", log_path=tmp_path / "evaluate.log",
+        )  # fmt: skip
+    text = capture.get()
+    for expected in ("constant median", "kernel ridge", "zero", "CEITNet", "K_VRH MAE", "Spearman", "max |sum Z|"):
+        assert expected in text
+    names = [name for name, _ in result.find("elastic_tensor").rows]
+    assert names == [tiny_model, other, "constant median", "kernel ridge"]
+    saved = json.loads((tmp_path / "sub" / "accuracy.json").read_text())
+    assert saved["split"] == "test"
+    assert {section["property"] for section in saved["sections"]} == set(PROPERTIES)
+    assert "evaluating" in (tmp_path / "evaluate.log").read_text()
+
+
+def test_predictions_are_kept_for_figures(without_mp, tiny_model):
+    result = run(tiny_model, folder=without_mp, properties=["born_effective_charges"], progress=False)
+    pairs = result.predictions["dielectric_born"]["born_effective_charges"]
+    assert pairs
+    for record, predicted in pairs:
+        assert predicted.shape == (len(record.atoms), 3, 3)
+
+
+def test_crystals_outside_the_model_are_reported_and_left_out(without_mp, tiny_model, monkeypatch):
+    from ase_comformer.weights import Model
+
+    covered = Model.elements
+    monkeypatch.setattr(Model, "elements", lambda self, name: covered(self, name) - {"K", "Na", "Ba", "Ga", "Al", "Ti"})
+    result = run(tiny_model, folder=without_mp, properties=["dielectric_tensor"], split="train", progress=False)
+    (failures,) = (result.failures[tiny_model][name] for name in ("dielectric_born",))
+    assert failures
+    total = result.find("dielectric_tensor", "all records").rows
+    assert len({metrics.count for _, metrics in total}) == 1
+    assert "UnknownElementError" in next(iter(failures.values()))
+
+
+def test_unknown_property_names_the_choices(without_mp, tiny_model):
+    with pytest.raises(UnknownNameError, match="elastic_tensor"):
+        run(tiny_model, folder=without_mp, properties=["hardness"], progress=False)
