@@ -46,13 +46,12 @@ class SmoothAttention(nn.Module):
     def forward(self, h: Tensor, edges: Tensor, receiver: Tensor, sender: Tensor, weight: Tensor) -> Tensor:
         """Update h (n, C), edges (E, edge_width), receiver and sender (E,), weight (E, 1) -> h (n, C)."""
         width = self.width
-        node = self.node(self.norm(h))
-        at_receiver = node[:, : 3 * width].index_select(0, receiver)
-        query, hidden = at_receiver[:, :width], at_receiver[:, width:]
-        hidden = hidden + node[:, 3 * width :].index_select(0, sender) + self.edge(edges)
-        hidden = nn.functional.silu(hidden)
-        key = self.key(hidden[:, :width])
-        message = self.message(hidden[:, width:])
+        # split, not slices: the backward pass of a slice fills a tensor of zeros
+        to_receiver, to_sender = self.node(self.norm(h)).split((3 * width, 2 * width), dim=1)
+        query, hidden = to_receiver.index_select(0, receiver).split((width, 2 * width), dim=1)
+        hidden = hidden + to_sender.index_select(0, sender) + self.edge(edges)
+        key_hidden, message_hidden = nn.functional.silu(hidden).split(width, dim=1)
+        key, message = self.key(key_hidden), self.message(message_hidden)
         gate = torch.sigmoid(torch.addcmul(self.gate_bias, query, key, value=1.0 / math.sqrt(width)))
         summed = scatter_sum(gate * message * weight, receiver, h.shape[0])
         h = h + self.out(summed * self.message_scale)
@@ -89,13 +88,13 @@ class SmoothEdgeUpdate(nn.Module):
         """
         width = self.pair_width
         edge_of, candidate_of = pairs
-        by_edge = self.edge(edges).index_select(0, edge_of)
+        query, by_edge = self.edge(edges).index_select(0, edge_of).split((width, 2 * width), dim=1)
         by_slot = self.length(lengths).view(-1, 3, 2 * width)
         by_candidate = by_slot[torch.arange(len(slot), device=slot.device), slot].index_select(0, candidate_of)
-        hidden = nn.functional.silu(by_edge[:, width:] + by_candidate + self.angle(angles))
-        key = self.key(hidden[:, :width])
-        message = self.message(hidden[:, width:])
-        gate = torch.sigmoid(torch.addcmul(self.gate_bias, by_edge[:, :width], key, value=1.0 / math.sqrt(width)))
+        hidden = nn.functional.silu(by_edge + by_candidate + self.angle(angles))
+        key_hidden, message_hidden = hidden.split(width, dim=1)
+        key, message = self.key(key_hidden), self.message(message_hidden)
+        gate = torch.sigmoid(torch.addcmul(self.gate_bias, query, key, value=1.0 / math.sqrt(width)))
         summed = scatter_sum(gate * message * weight.index_select(0, candidate_of), edge_of, edges.shape[0])
         return edges + self.out(summed)
 

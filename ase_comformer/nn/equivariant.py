@@ -65,6 +65,12 @@ def project_on_site_group(values: Tensor, graph: CrystalGraph) -> Tensor:
     )
 
 
+def _contract(product: Tensor) -> Tensor:
+    """Sum the l = 1 and the l = 2 components: (rows, 8, channels) -> (rows, 2 channels)."""
+    vectors, tensors = product.split((3, 5), dim=1)
+    return torch.cat((vectors.sum(1), tensors.sum(1)), dim=1)
+
+
 class SmoothEquivariantUpdate(nn.Module):
     """eComFormer's equivariant update of the default networks: scalars -> 0e + 1o + 2e -> scalars, depthwise.
 
@@ -90,19 +96,17 @@ class SmoothEquivariantUpdate(nn.Module):
         channels, size = self.channels, h.shape[0]
         receiver, sender = graph.edge_receiver, graph.edge_sender
         normalised = self.norm(h)
-        radial = self.radial(radial) * (weight * self.message_scale)
-        message = radial[:, : 2 * channels] * self.node(normalised).index_select(0, sender)
-        vectors = message[:, None, :channels] * harmonics.crystal[:, :3, None]
-        tensors = message[:, None, channels:] * harmonics.crystal[:, 3:, None]
-        x = scatter_sum(torch.cat((vectors, tensors), dim=1), receiver, size)
+        radial_1, radial_2 = (self.radial(radial) * (weight * self.message_scale)).split(2 * channels, dim=1)
+        message = radial_1 * self.node(normalised).index_select(0, sender)
+        to_vectors, to_tensors = message[:, None].split(channels, dim=2)
+        outer = torch.cat((to_vectors.expand(-1, 3, -1), to_tensors.expand(-1, 5, -1)), dim=1)
+        x = scatter_sum(outer * harmonics.crystal[:, :, None], receiver, size)
         x = project_on_site_group(x, graph)
         mixed = torch.cat((x[:, :3] @ self.mix[0], x[:, 3:] @ self.mix[1]), dim=1)  # (n, 8, 3 D)
         left, right, sent = mixed.split(channels, dim=2)
-        own = left * right
-        invariants = torch.cat((own[:, :3].sum(1), own[:, 3:].sum(1)), dim=1)
-        product = sent.index_select(0, sender) * harmonics.sender[:, :, None]
-        contracted = torch.cat((product[:, :3].sum(1), product[:, 3:].sum(1)), dim=1)
-        summed = scatter_sum(radial[:, 2 * channels :] * contracted, receiver, size)
+        invariants = _contract(left * right)
+        contracted = _contract(sent.index_select(0, sender) * harmonics.sender[:, :, None])
+        summed = scatter_sum(radial_2 * contracted, receiver, size)
         return h + self.update(torch.cat((normalised, invariants, summed), dim=1))
 
 
