@@ -1,0 +1,210 @@
+"""Success rate of symmetry-required zero and equal entries in predicted tensors, per crystal system.
+
+    python -m benchmarks.symmetry_success --data DIR          # or ASE_COMFORMER_DATA=DIR
+
+The table of GMTNet (arXiv:2406.12888) on the test split, with ``enforce_symmetry=True`` and the raw outputs side by
+side. What is expected comes from Nye's tables (``benchmarks.nye``) and the record's own point group, not from the
+projector under test. A crystal succeeds when all its entries hold within ``--tolerance`` times max(norm, 1).
+``--labels`` judges the DFT labels instead, which checks the tables themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import spglib
+from ase import Atoms
+
+from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.tensors import rotate
+from benchmarks import nye
+
+#: property -> (file, field of the label)
+SOURCES: dict[str, tuple[str, str]] = {
+    "dielectric_tensor": ("dielectric_born.jsonl.gz", "eps_inf"),
+    "piezoelectric_tensor": ("piezo_mp.jsonl.gz", "e"),
+    "elastic_tensor": ("elastic_mp.jsonl.gz", "C"),
+}
+SYMPREC = 1e-2
+
+
+def read_records(path: Path, split: str) -> list[dict[str, Any]]:
+    """Records of one split (``"all"`` for all of them)."""
+    with gzip.open(path, "rt") as lines:
+        records = [json.loads(line) for line in lines]
+    return [record for record in records if split in ("all", record["split"])]
+
+
+def atoms_of(record: dict[str, Any]) -> Atoms:
+    """The record's crystal."""
+    return Atoms(numbers=record["numbers"], scaled_positions=record["frac"], cell=record["lattice"], pbc=True)
+
+
+def expected_class(record: dict[str, Any]) -> str | None:
+    """Crystal class by the record's own fields; None where it says that they do not belong to this structure."""
+    if "spg_differs" in record["flags"]:
+        return None
+    return nye.canonical_class(record.get("pointgroup") or nye.class_of_space_group(record["spg"]))
+
+
+def rotation_to_nye(atoms: Atoms, point_group: str) -> np.ndarray | None:
+    """Rotation (3, 3) from the frame of ``atoms`` to Nye's axes, or None if spglib finds another class.
+
+    spglib, at the first tolerance where it finds ``point_group``, gives the integer transformation to the
+    conventional standard cell. It is applied to the idealised lattice, because the lattice as stored is off the
+    symmetric one by up to ``symprec`` and would turn exactly symmetric tensors out of their axes.
+    """
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    for symprec in (SYMPREC, 1e-3, 1e-1, 1e-4, 1e-5):
+        dataset = _dataset(cell, symprec)
+        if dataset is not None and nye.canonical_class(dataset.pointgroup) == point_group:
+            break
+    else:
+        return None
+    primitive = analyse_space_group(atoms, SYMPREC).primitive.cell.array
+    lattice = np.round(atoms.cell.array @ np.linalg.inv(primitive)) @ primitive
+    conventional = np.linalg.inv(dataset.transformation_matrix).T @ lattice
+    # The orthogonal matrix closest to the map from this lattice onto the standard one (Kabsch).
+    left, _, right = np.linalg.svd(dataset.std_lattice.T @ conventional)
+    return nye.rotation_to_nye_axes(dataset.number) @ left @ right
+
+
+def _dataset(cell: tuple[Any, Any, Any], symprec: float) -> Any:
+    try:
+        return spglib.get_symmetry_dataset(cell, symprec=symprec)
+    except Exception:  # spglib announces exceptions in place of None
+        return None
+
+
+class Tally:
+    """Successes per crystal system: crystals with zero entries, with tied entries, and the worst violations."""
+
+    def __init__(self) -> None:
+        self.count: dict[str, int] = defaultdict(int)
+        self.passed: dict[tuple[str, str], list[bool]] = defaultdict(list)
+        self.worst: dict[str, float] = defaultdict(float)
+
+    def add(self, name: str, point_group: str, tensor: np.ndarray, tolerance: float) -> None:
+        """Judge one tensor in Nye's axes."""
+        system = nye.crystal_system(point_group)
+        scale = max(float(np.linalg.norm(tensor)), 1.0)
+        self.count[system] += 1
+        for kind, violation in zip(("zero", "equal"), nye.residuals(name, point_group, tensor), strict=True):
+            if violation.size:
+                self.passed[system, kind].append(bool(violation.max() <= tolerance * scale))
+                self.worst[system] = max(self.worst[system], float(violation.max()) / scale)
+
+    def cells(self, system: str) -> list[str]:
+        """Text of the columns zero, equal and worst violation."""
+        rates = [self.passed[system, kind] for kind in ("zero", "equal")]
+        return [f"{100 * np.mean(rate):.1f} %" if rate else "-" for rate in rates] + [
+            f"{self.worst[system]:.0e}" if any(rates) else "-"
+        ]
+
+
+def judge(
+    name: str,
+    records: Sequence[dict[str, Any]],
+    tensors: Sequence[np.ndarray | None],
+    tolerance: float,
+    labels: bool = False,
+) -> tuple[Tally, dict[str, int]]:
+    """Tally of the tensors (frame of the record; None = failed) and notes on the records treated otherwise.
+
+    Records whose ``spg`` and label belong to another structure (flag ``spg_differs``) are judged by the class that
+    spglib finds for the structure, except when labels are judged: these are left out.
+    """
+    tally = Tally()
+    notes: dict[str, int] = defaultdict(int)
+    for record, tensor in zip(records, tensors, strict=True):
+        atoms = atoms_of(record)
+        point_group = expected_class(record)
+        if point_group is None and not labels:
+            point_group = nye.canonical_class(analyse_space_group(atoms, SYMPREC).point_group)
+            notes["flagged spg_differs: judged by the class of the structure"] += 1
+        if tensor is None:
+            notes["left out: no prediction"] += 1
+        elif point_group is None:
+            notes["left out: flagged spg_differs"] += 1
+        elif (rotation := rotation_to_nye(atoms, point_group)) is None:
+            notes["left out: spglib finds another class"] += 1
+        else:
+            tally.add(name, point_group, rotate(np.asarray(tensor, float), rotation, name), tolerance)
+    return tally, notes
+
+
+def print_table(name: str, columns: dict[str, Tally], notes: dict[str, int]) -> None:
+    """Print crystal systems against zero, equal and worst violation for each tally."""
+    heads = [f"{title}: {kind}" for title in columns for kind in ("zero", "equal", "worst")]
+    rows = [["crystal system", "crystals", *heads]]
+    first = next(iter(columns.values()))
+    for system in nye.CRYSTAL_SYSTEMS:
+        if first.count[system]:
+            cells = [cell for tally in columns.values() for cell in tally.cells(system)]
+            rows.append([system, str(first.count[system]), *cells])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    print(f"\n{name}")
+    for row in rows:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    for note, count in notes.items():
+        print(f"{note}: {count}")
+
+
+def predicted(name: str, records: Sequence[dict[str, Any]], enforce: bool, args: argparse.Namespace) -> list:
+    """Predicted tensors in the frame of each record, None where the prediction failed."""
+    from ase_comformer.prediction import predict
+
+    results = predict(
+        [atoms_of(record) for record in records],
+        properties=(name,),
+        model=args.model,
+        dtype=args.dtype,
+        symprec=SYMPREC,
+        enforce_symmetry=enforce,
+    )
+    return [result.get(name) for result in results]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run from the command line; ``--help`` lists the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("ASE_COMFORMER_DATA"))
+    parser.add_argument("--split", default="test", choices=("train", "val", "test", "all"))
+    parser.add_argument("--properties", nargs="+", default=list(SOURCES), choices=list(SOURCES))
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
+    parser.add_argument("--tolerance", type=float, help="default 1e-5; 2e-2 with --labels")
+    parser.add_argument("--labels", action="store_true", help="judge the DFT labels: checks the tables")
+    args = parser.parse_args(arguments)
+    if args.data is None:
+        parser.error("give --data DIR or set ASE_COMFORMER_DATA to the folder with the jsonl.gz files")
+    tolerance = args.tolerance or (2e-2 if args.labels else 1e-5)
+    print(f"{args.split} split; an entry holds if it is off by less than {tolerance:g} * max(norm, 1)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spglib announces exceptions to come
+        for name in args.properties:
+            file, field = SOURCES[name]
+            records = read_records(args.data / file, args.split)
+            if args.labels:
+                tensors = {"labels": [np.array(record[field]) for record in records]}
+            else:
+                tensors = {
+                    "enforced": predicted(name, records, True, args),
+                    "raw": predicted(name, records, False, args),
+                }
+            judged = {title: judge(name, records, values, tolerance, args.labels) for title, values in tensors.items()}
+            notes = next(iter(judged.values()))[1]
+            print_table(name, {title: tally for title, (tally, _) in judged.items()}, notes)
+
+
+if __name__ == "__main__":
+    main()
