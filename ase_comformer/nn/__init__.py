@@ -5,8 +5,11 @@
 
 from torch import nn
 
+from ase_comformer.nn.comformer import EComFormer, IComFormer
 from ase_comformer.nn.tensor_network import TensorNetwork
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "EComFormer": EComFormer,
+    "IComFormer": IComFormer,
     "TensorNetwork": TensorNetwork,
 }

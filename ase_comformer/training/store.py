@@ -12,10 +12,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -82,13 +84,15 @@ class GraphStore:
         return CrystalGraph(**parts)  # type: ignore[arg-type]
 
 
-def _build(atoms: Atoms, settings: GraphSettings, reduced: bool, symprec: float) -> CrystalGraph:
+def _build(atoms: Atoms, settings: GraphSettings, reduced: bool, symprec: float) -> dict[str, NDArray[Any]]:
+    """Parts of one graph as numpy arrays: torch tensors would each hold a file descriptor on the way back."""
     torch.set_num_threads(1)
     if reduced:
         graph = build_reduced_graph(analyse_space_group(atoms, symprec), settings)
     else:
         graph = build_graph(atoms, settings)
-    return graph.to(dtype=torch.float32)
+    parts = {part.name: getattr(graph.to(dtype=torch.float32), part.name) for part in fields(graph)}
+    return {name: value.numpy() for name, value in parts.items() if value is not None}
 
 
 def build_store(
@@ -118,8 +122,8 @@ def build_store(
     build = partial(_build, settings=settings, reduced=reduced, symprec=symprec)
     graphs = []
     with ProcessPoolExecutor(workers) as pool:
-        for graph in pool.map(build, structures, chunksize=32):
-            graphs.append(graph)
+        for parts in pool.map(build, structures, chunksize=32):
+            graphs.append(CrystalGraph(**{name: torch.from_numpy(value) for name, value in parts.items()}))
             if progress is not None:
                 progress(len(graphs), len(structures))
     joined = collate(graphs)
