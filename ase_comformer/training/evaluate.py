@@ -34,7 +34,7 @@ from ase_comformer.training.metrics import (
     tensor_metrics,
 )
 from ase_comformer.training.moduli import modulus_metrics
-from ase_comformer.training.piezo_metrics import norm_metrics, piezo_metrics
+from ase_comformer.training.piezo_metrics import PIEZO_THRESHOLD, norm_metrics, piezo_metrics
 from ase_comformer.training.report import Evaluation, Section, show
 
 logger = logging.getLogger(__name__)
@@ -117,11 +117,14 @@ def run(
         "enforce_symmetry": enforce_symmetry, "batch_size": batch_size, "dtype": dtype, "device": device,
         "symprec": symprec,
     }  # fmt: skip
-    names = [str(model), *map(str, comparisons)]
-    predictors = {
-        name: Predictor(model=name, enforce_symmetry=enforce_symmetry, dtype=dtype, device=device, symprec=symprec)
-        for name in dict.fromkeys(names)
-    }
+    predictors: dict[str, Predictor] = {}
+    for chosen in dict.fromkeys([str(model), *map(str, comparisons)]):
+        predictor = Predictor(
+            model=chosen, enforce_symmetry=enforce_symmetry, dtype=dtype, device=device, symprec=symprec
+        )
+        shown = predictor.model.name
+        predictors[shown if shown not in predictors else chosen] = predictor
+    names = list(predictors)
     wanted = _wanted(names[0], predictors[names[0]].properties, properties)
     result = Evaluation(names[0], split, settings)
     plan = [entry for entry in _PLAN if entry[1] in wanted]
@@ -223,12 +226,14 @@ def _sections(
     ridge = None if prop == "born_effective_charges" else KernelRidge.fit(prop, usable)
     for subset, select in subsets:
         records = select(covered)
+        if prop == "piezoelectric_tensor" and not any(map(_is_piezoelectric, records)):
+            continue
         if not records:
             continue
         sources: list[tuple[str, list[Record], list[Any]]] = []
         for name, values in of_models.items():
             known = [record for record in records if record.id in values]
-            if known:
+            if known and (prop != "piezoelectric_tensor" or any(map(_is_piezoelectric, known))):
                 sources.append((name, known, [values[record.id] for record in known]))
         sources += [(baseline.name, records, baseline.predict(records)) for baseline in fitted]
         if ridge is not None and prop != "piezoelectric_tensor":
@@ -249,6 +254,10 @@ def _sections(
             ]
             norms.append((ridge.name, norm_metrics(ridge.predict(records), labels)))  # type: ignore[arg-type]
             yield Section(prop, dataset, f"{subset}, norm", tuple(norms))
+
+
+def _is_piezoelectric(record: Record) -> bool:
+    return bool(cartesian_norm(np.asarray(record.labels["piezoelectric_tensor"])) > PIEZO_THRESHOLD)
 
 
 def _labels(records: Sequence[Record], prop: str) -> list[Any]:

@@ -101,14 +101,16 @@ class TensorMetrics:
 
     def cells(self) -> dict[str, str]:
         """Table headings and formatted values."""
-        return {
+        cells = {
             "n": str(self.count),
             "Fnorm": f"{self.frobenius:.3f}",
             "EwT 25/10/5 %": percent(self.within),
-            "Fnorm (Cartesian)": f"{self.frobenius_cartesian:.3f}",
-            "EwT 25/10/5 % (Cartesian)": percent(self.within_cartesian),
             "median rel. error": f"{100.0 * self.median_relative:.1f} %",
         }
+        if self.frobenius_cartesian != self.frobenius:  # equal for (3,3): nothing to add
+            cells["Fnorm (Cartesian)"] = f"{self.frobenius_cartesian:.3f}"
+            cells["EwT 25/10/5 % (Cartesian)"] = percent(self.within_cartesian)
+        return cells
 
 
 def tensor_metrics(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> TensorMetrics:
@@ -252,10 +254,12 @@ def metrics_table(rows: Sequence[tuple[str, Metrics]], title: str = "") -> Table
         raise ValueError(f"a table needs results of one kind, got {sorted(kinds)}: make one table per kind")
     table = Table(title=title or None, title_justify="left")
     table.add_column("predictor")
-    for heading in rows[0][1].cells():
+    headings = list(dict.fromkeys(heading for _, metrics in rows for heading in metrics.cells()))
+    for heading in headings:
         table.add_column(heading, justify="right")
     for name, metrics in rows:
-        table.add_row(name, *metrics.cells().values())
+        cells = metrics.cells()
+        table.add_row(name, *(cells.get(heading, "") for heading in headings))
     return table
 
 

@@ -75,13 +75,19 @@ class ModulusMetrics:
 
 
 def modulus_metrics(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> ModulusMetrics:
-    """MAE of the Hill moduli computed from predicted and from labelled (N,6,6) stiffness tensors, GPa."""
+    """MAE of the Hill moduli computed from predicted and from labelled (N,6,6) stiffness tensors, GPa.
+
+    A singular prediction, which has no Reuss modulus, counts with moduli of zero.
+    """
     first, second = stacked(predicted, label)
-    moduli, reference = voigt_reuss_hill(first), voigt_reuss_hill(second)
+    reference = voigt_reuss_hill(second)
+    singular = np.linalg.matrix_rank(first) < 6
+    moduli = voigt_reuss_hill(np.where(singular[:, None, None], np.eye(6), first))
+    bulk, shear = np.where(singular, 0.0, moduli.bulk), np.where(singular, 0.0, moduli.shear)
     lowest = np.linalg.eigvalsh(0.5 * (first + np.swapaxes(first, -1, -2)))[:, 0]
     return ModulusMetrics(
         count=len(first),
-        bulk_mae=float(np.abs(moduli.bulk - reference.bulk).mean()),
-        shear_mae=float(np.abs(moduli.shear - reference.shear).mean()),
+        bulk_mae=float(np.abs(bulk - reference.bulk).mean()),
+        shear_mae=float(np.abs(shear - reference.shear).mean()),
         not_positive=int((lowest <= 0.0).sum()),
     )

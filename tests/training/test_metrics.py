@@ -122,6 +122,13 @@ def test_modulus_errors_and_unstable_predictions_are_counted():
     assert result.bulk_mae == pytest.approx(2.0 * voigt_reuss_hill(label).bulk[0] / 3.0)
 
 
+def test_singular_stiffness_counts_with_zero_moduli():
+    label = random_stiffness(0, 1)
+    result = modulus_metrics(np.zeros_like(label), label)
+    assert result.bulk_mae == pytest.approx(voigt_reuss_hill(label).bulk[0])
+    assert result.not_positive == 1
+
+
 def test_ambiguous_piezo_labels_use_their_best_reading():
     label = np.zeros((3, 3, 6))
     label[0, 2, 2], label[1, 2, 2], label[2, 2, 2] = 1.0, 2.0, 0.01
