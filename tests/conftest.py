@@ -3,49 +3,12 @@
 from pathlib import Path
 
 import pytest
-import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
-from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.weights import save_weights
-
-TINY = {
-    "scalars": 8,
-    "vectors": 6,
-    "layers": 2,
-    "radial": 4,
-    "hidden": 8,
-    "crystal": 8,
-    "high": 3,
-    "graph_settings": {"kind": "radius", "cutoff": 4.5},
-}
-COVERED = ["H", "C", "N", "O", "Mg", "Na", "Al", "Si", "Cl", "Ti", "Cu", "Zn", "S", "Ga", "As", "Ba", "K", "P", "Ca"]
-
-
-def tiny_network(seed: int = 0) -> torch.nn.Module:
-    """A ``TensorNetwork`` with random weights and every head, whose outputs are not zero."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = ARCHITECTURES["TensorNetwork"](**TINY)
-        with torch.no_grad():
-            for parameter in network.parameters():  # heads may start at zero: make every output visible
-                if not parameter.any():
-                    parameter.normal_(std=0.3)
-    return network
-
-
-def tiny_card(network: torch.nn.Module) -> dict:
-    return {
-        "properties": {
-            name: {"elements": COVERED, "functional": "PBEsol", "kind": f"kind of {name}"}
-            for name in network.properties
-        },
-        "training": {"data": "none, random weights", "licence": "none"},
-        "metrics": {},
-        "card": "# tiny\n",
-    }
+from tiny import tiny_card, tiny_network
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +32,7 @@ def quartz() -> Atoms:
     """Alpha quartz, P3_221, 9 atoms, no inversion."""
     return crystal(
         ["Si", "O"],
-        [(0.4697, 0.0, 0.0), (0.4135, 0.2669, 0.1191)],
+        [(0.4697, 0.0, 2 / 3), (0.4135, 0.2669, 0.7858)],
         spacegroup=154,
         cellpar=[4.916, 4.916, 5.405, 90, 90, 120],
     )

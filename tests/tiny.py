@@ -1,0 +1,41 @@
+"""A tiny network with random weights, for tests that need a model but no accuracy."""
+
+import torch
+
+from ase_comformer.nn import ARCHITECTURES
+
+TINY = {
+    "scalars": 8,
+    "vectors": 6,
+    "layers": 2,
+    "radial": 4,
+    "hidden": 8,
+    "crystal": 8,
+    "high": 3,
+    "graph_settings": {"kind": "radius", "cutoff": 4.5},
+}
+COVERED = ["H", "C", "N", "O", "Mg", "Na", "Al", "Si", "Cl", "Ti", "Cu", "Zn", "S", "Ga", "As", "Ba", "K", "P", "Ca"]
+
+
+def tiny_network(seed: int = 0) -> torch.nn.Module:
+    """A ``TensorNetwork`` with random weights and every head, whose outputs are not zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = ARCHITECTURES["TensorNetwork"](**TINY)
+        with torch.no_grad():
+            for parameter in network.parameters():  # heads may start at zero: make every output visible
+                if not parameter.any():
+                    parameter.normal_(std=0.3)
+    return network
+
+
+def tiny_card(network: torch.nn.Module) -> dict:
+    return {
+        "properties": {
+            name: {"elements": COVERED, "functional": "PBEsol", "kind": f"kind of {name}"}
+            for name in network.properties
+        },
+        "training": {"data": "none, random weights", "licence": "none"},
+        "metrics": {},
+        "card": "# tiny\n",
+    }
