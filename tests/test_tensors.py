@@ -5,59 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
-from ase.build import bulk
-from ase.spacegroup import crystal
 from e3nn import o3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.analysis.elasticity import ComplianceTensor, ElasticTensor
 from pymatgen.analysis.piezo import PiezoTensor
 from pymatgen.core.tensors import Tensor
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from ase_comformer import tensors
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.symmetry import analyse_space_group
 from ase_comformer.testing import (
-    FLOAT64_INVARIANCE,
     PROJECTION,
     assert_relative,
-    cells,
-    change_cell,
-    conventional_cell,
-    niggli_cell,
-    permute_atoms,
-    primitive_cell,
     random_rotation,
-    relative_error,
-    rotate_atoms,
     rotations,
-    shift_origin,
     strains,
-    supercell,
 )
+from crystals import random_tensor, turn
 
 NAMES = tuple(tensors.PROPERTIES)
 TENSOR_NAMES = tuple(name for name in NAMES if tensors.PROPERTIES[name].rank)
 KINDS = tuple(tensors.VOIGT_KINDS)
 # e3nn computes its matrices from angles in float32.
 E3NN_PRECISION = 5e-6
-
-
-def random_tensor(name: str, seed: int = 0, batch: tuple[int, ...] = ()) -> np.ndarray:
-    """Documented form with the index symmetry of the property, made without the module under test."""
-    entry = tensors.PROPERTIES[name]
-    array = np.random.default_rng(seed).normal(size=(*batch, *entry.shape))
-    symmetric = entry.shape == (6, 6) or (entry.shape == (3, 3) and entry.formula == "ij=ji")
-    return (array + array.swapaxes(-1, -2)) / 2 if symmetric else array
-
-
-def turn(tensor: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Brute force: one einsum per index of a full Cartesian tensor."""
-    for axis in range(tensor.ndim):
-        tensor = np.moveaxis(np.einsum("ia,a...->i...", rotation, np.moveaxis(tensor, axis, 0)), 0, axis)
-    return tensor
 
 
 # ---- Voigt and Mandel
@@ -448,209 +418,3 @@ def test_registry_is_consistent():
         assert name == "born_effective_charges" or all(
             parity == entry.parity for _, _, parity in tensors.parse_irreps(entry.irreps)
         ), letters
-
-
-# ---- IEEE frame
-
-
-def quartz() -> Atoms:
-    basis = [(0.4697, 0, 1 / 3), (0.4135, 0.2669, 0.7858)]
-    return crystal(["Si", "O"], basis, spacegroup=152, cellpar=[4.916, 4.916, 5.405, 90, 90, 120])
-
-
-CRYSTALS: dict[str, Atoms] = {
-    "cubic m-3m": bulk("NaCl", "rocksalt", a=5.64),
-    "cubic -43m": bulk("ZnS", "zincblende", a=5.41),
-    "hexagonal 6mm": bulk("ZnO", "wurtzite", a=3.25, c=5.2, u=0.382),
-    "trigonal 32": quartz(),
-    "trigonal -3m R": crystal(
-        ["Al", "O"], [(0, 0, 0.352), (0.306, 0, 0.25)], spacegroup=167, cellpar=[4.76, 4.76, 12.99, 90, 90, 120],
-        primitive_cell=True,
-    ),
-    "trigonal 3m P31m": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.3, 0, 0.4)], spacegroup=157, cellpar=[5, 5, 6, 90, 90, 120]
-    ),
-    "trigonal 32 P312": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.3, 0.1, 0.2)], spacegroup=149, cellpar=[6, 6, 7, 90, 90, 120]
-    ),
-    "hexagonal -6m2": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.3, 0.1, 0.2)], spacegroup=189, cellpar=[6, 6, 7, 90, 90, 120]
-    ),
-    "tetragonal 4/mmm": crystal(
-        ["Ti", "O"], [(0, 0, 0), (0.305, 0.305, 0)], spacegroup=136, cellpar=[4.6, 4.6, 2.96, 90, 90, 90]
-    ),
-    "tetragonal -42m": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.2, 0.1, 0.3)], spacegroup=111, cellpar=[5, 5, 6, 90, 90, 90]
-    ),
-    "tetragonal -4m2": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.2, 0.1, 0.3)], spacegroup=115, cellpar=[5, 5, 6, 90, 90, 90]
-    ),
-    "orthorhombic mm2": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.2, 0.1, 0.3)], spacegroup=25, cellpar=[6, 5, 7, 90, 90, 90]
-    ),
-    "orthorhombic mmm": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.2, 0.1, 0.3)], spacegroup=47, cellpar=[6, 5, 7, 90, 90, 90]
-    ),
-    "monoclinic 2/m": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.2, 0.1, 0.3)], spacegroup=14, cellpar=[5, 6, 7, 90, 105, 90]
-    ),
-    "monoclinic m": crystal(
-        ["Si", "O"], [(0, 0, 0), (0.2, 0.1, 0.3)], spacegroup=8, cellpar=[9, 6, 5, 90, 110, 90]
-    ),
-    "triclinic": crystal(["Si", "O"], [(0, 0, 0), (0.2, 0.1, 0.3)], spacegroup=2, cellpar=[5, 6, 7, 80, 95, 100]),
-}  # fmt: skip
-
-
-def symmetric_tensor(name: str, atoms: Atoms) -> np.ndarray:
-    """A tensor with the point symmetry of the crystal: the mean of a random one over the operations."""
-    matrices = analyse_space_group(atoms).rotations
-    full = tensors.to_cartesian(random_tensor(name, 13), name)
-    mean = np.mean([turn(full, matrix) for matrix in matrices], axis=0)
-    return tensors.from_cartesian(mean, name)
-
-
-def distance_over_choices(framed: tensors.FramedTensor, other: np.ndarray, atoms: Atoms, name: str) -> float:
-    choices = tensors.ieee_axes(atoms).choices
-    return min(relative_error(tensors.rotate(framed.tensor, choice, name), other) for choice in choices)
-
-
-@pytest.mark.parametrize("label", CRYSTALS)
-def test_ieee_frame_does_not_depend_on_orientation_or_cell(label):
-    atoms = CRYSTALS[label]
-    rotation = random_rotation(np.random.default_rng(14))
-    for name in ("elastic_tensor", "piezoelectric_tensor"):
-        tensor = symmetric_tensor(name, atoms)
-        framed = tensors.ieee_frame(tensor, atoms, name)
-        assert_relative(framed.rotation @ framed.rotation.T, np.eye(3), PROJECTION)
-        assert np.linalg.det(framed.rotation) > 0
-        assert_relative(tensors.rotate(framed.tensor, framed.rotation.T, name), tensor, PROJECTION)
-        described, _ = supercell(rotate_atoms(atoms, rotation), (2, 1, 1))
-        other = tensors.ieee_frame(tensors.rotate(tensor, rotation, name), described, name)
-        assert distance_over_choices(framed, other.tensor, atoms, name) < FLOAT64_INVARIANCE
-        if not framed.note:
-            assert_relative(other.tensor, framed.tensor, FLOAT64_INVARIANCE)
-
-
-@pytest.mark.parametrize(
-    "label",
-    # pymatgen follows the lattice only (not the class) and takes Z = a in tetragonal crystals with c < a.
-    [
-        "cubic m-3m",
-        "cubic -43m",
-        "hexagonal 6mm",
-        "trigonal 32",
-        "trigonal -3m R",
-        "orthorhombic mmm",
-        "tetragonal -42m",
-    ],
-)
-def test_ieee_frame_agrees_with_pymatgen_up_to_open_choices(label):
-    atoms = CRYSTALS[label]
-    tensor = symmetric_tensor("elastic_tensor", atoms)
-    structure = AseAtomsAdaptor.get_structure(atoms)
-    oracle = ElasticTensor.from_voigt(tensor).convert_to_ieee(structure, initial_fit=False)
-    framed = tensors.ieee_frame(tensor, atoms, "elastic_tensor")
-    assert distance_over_choices(framed, np.array(oracle.voigt), atoms, "elastic_tensor") < FLOAT64_INVARIANCE
-
-
-# Non-zero components in IEEE axes, Nye (1985) table 8 and appendix B, one-based "ij".
-PIEZO_PATTERNS = {
-    "cubic -43m": {"14", "25", "36"},
-    "hexagonal 6mm": {"31", "32", "33", "24", "15"},
-    "trigonal 32": {"11", "12", "14", "25", "26"},
-    "trigonal 32 P312": {"11", "12", "14", "25", "26"},
-    "trigonal 3m P31m": {"21", "22", "16", "15", "24", "31", "32", "33"},
-    "hexagonal -6m2": {"21", "22", "16"},
-    "tetragonal -42m": {"14", "25", "36"},
-    "tetragonal -4m2": {"14", "25", "36"},
-    "orthorhombic mm2": {"31", "32", "33", "24", "15"},
-    "monoclinic m": {"11", "12", "13", "15", "24", "26", "31", "32", "33", "35"},
-}
-
-
-@pytest.mark.parametrize("label", PIEZO_PATTERNS)
-def test_ieee_frame_gives_the_standard_pattern_in_every_setting(label):
-    atoms = rotate_atoms(CRYSTALS[label], random_rotation(np.random.default_rng(15)))
-    framed = tensors.ieee_frame(symmetric_tensor("piezoelectric_tensor", atoms), atoms, "piezoelectric_tensor")
-    present = {f"{i + 1}{j + 1}" for i, j in np.argwhere(np.abs(framed.tensor) > 1e-8)}
-    assert present == PIEZO_PATTERNS[label]
-
-
-def test_ieee_note_names_the_sign_that_stays_open():
-    zinc_sulphide = CRYSTALS["cubic -43m"]
-    piezo = symmetric_tensor("piezoelectric_tensor", zinc_sulphide)
-    note = tensors.ieee_frame(piezo, zinc_sulphide, "piezoelectric_tensor").note
-    assert "14" in note
-    assert "open" in note
-    elastic = symmetric_tensor("elastic_tensor", zinc_sulphide)
-    assert tensors.ieee_frame(elastic, zinc_sulphide, "elastic_tensor").note == ""
-    quartz_elastic = symmetric_tensor("elastic_tensor", CRYSTALS["trigonal 32"])
-    assert "14" in tensors.ieee_frame(quartz_elastic, CRYSTALS["trigonal 32"], "elastic_tensor").note
-
-
-def test_ieee_orthorhombic_axes_are_ordered_and_polar_axis_is_z():
-    lengths = np.diag(CRYSTALS["orthorhombic mmm"].cell.array)
-    axes = tensors.ieee_axes(CRYSTALS["orthorhombic mmm"]).rotation
-    assert list(np.abs(axes) @ lengths) == pytest.approx([6, 7, 5])  # a = 6 on X, b = 7 on Y, c = 5 on Z
-    polar = tensors.ieee_axes(CRYSTALS["orthorhombic mm2"]).rotation
-    assert list(np.abs(polar) @ lengths) == pytest.approx([5, 6, 7])
-
-
-# ---- Test helpers
-
-
-def same_crystal(first: Atoms, second: Atoms) -> bool:
-    """Whether every atom of ``first`` lies on an atom of ``second`` and the density agrees."""
-    fractional = first.positions @ np.linalg.inv(second.cell.array)
-    difference = fractional[:, None] - second.get_scaled_positions()[None]
-    distance = np.linalg.norm((difference - np.round(difference)) @ second.cell.array, axis=-1)
-    hits = (distance < 1e-6) & (first.numbers[:, None] == second.numbers[None])
-    density = len(first) / first.get_volume() - len(second) / second.get_volume()
-    return bool(hits.any(axis=1).all()) and abs(density) < 1e-9
-
-
-@pytest.mark.parametrize("change", [niggli_cell, primitive_cell, conventional_cell])
-@pytest.mark.parametrize("label", CRYSTALS)
-def test_other_cells_describe_the_same_crystal_in_the_same_frame(change, label):
-    atoms = rotate_atoms(CRYSTALS[label], random_rotation(np.random.default_rng(16), improper=True))
-    changed, index = change(atoms)
-    assert same_crystal(changed, atoms)
-    assert same_crystal(atoms, changed)
-    np.testing.assert_array_equal(changed.numbers, atoms.numbers[index])
-    assert analyse_space_group(changed).number == analyse_space_group(atoms).number
-
-
-def test_supercell_and_origin_and_order_keep_the_crystal():
-    atoms = quartz()
-    doubled, index = supercell(atoms, (2, 1, 1))
-    assert len(doubled) == 2 * len(atoms)
-    assert np.all(np.bincount(index) == 2)
-    assert same_crystal(doubled, atoms)
-    skewed, _ = supercell(atoms, np.array([[1, 1, 0], [0, 1, 0], [0, 2, 1]]))
-    assert same_crystal(skewed, atoms)
-    back = shift_origin(shift_origin(atoms, np.array([0.3, 1.7, -2.0])), -np.array([0.3, 1.7, -2.0]))
-    assert same_crystal(back, atoms)
-    order = np.random.default_rng(17).permutation(len(atoms))
-    np.testing.assert_array_equal(permute_atoms(atoms, order).positions, atoms.positions[order])
-    with pytest.raises(ValueError, match="permutation"):
-        permute_atoms(atoms, np.zeros(len(atoms), dtype=int))
-    with pytest.raises(ValueError, match="not a lattice"):
-        change_cell(atoms, atoms.cell.array * 0.7)
-
-
-@given(rotation=rotations(improper=True), cell=cells(), strain=strains(0.01))
-def test_strategies_draw_valid_rotations_cells_and_strains(rotation, cell, strain):
-    assert np.linalg.det(rotation) == pytest.approx(-1.0)
-    assert np.linalg.det(cell) > 0
-    np.testing.assert_array_equal(strain, strain.T)
-    assert np.abs(strain).max() <= 0.01
-
-
-def test_relative_error_counts_zero_tensors_and_refuses_shapes():
-    assert relative_error(np.zeros(3) + 1e-3, np.zeros(3)) == pytest.approx(1e-3 * np.sqrt(3))
-    with pytest.raises(ValueError, match="shapes differ"):
-        relative_error(np.zeros(3), np.zeros(4))
-    with pytest.raises(AssertionError, match="above"):
-        assert_relative(torch.ones(2), np.zeros(2), 1e-3)
-    with pytest.raises(AssertionError, match="nan"):
-        assert_relative(np.array([np.nan]), np.zeros(1), 1e-3)
