@@ -25,7 +25,7 @@ from ase_comformer.devices import resolve_device, resolve_dtype
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.projection import SymmetryReport, project, symmetry_report, symmetry_residual
-from ase_comformer.structure import validate_elements, validate_structure
+from ase_comformer.structure import validate_elements, validate_structure, warn_about_ignored
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
 from ase_comformer.tensors import tensor_property
 from ase_comformer.weights import Model, load_model
@@ -177,6 +177,7 @@ class Predictor:
         last = self._last
         if last is not None and last[0] == key:
             prepared = last[1]
+            warn_about_ignored(atoms)  # the key has neither magnetic moments nor occupancies
             self._validate_elements(atoms, names)
         else:
             prepared = self.prepare(atoms, names)

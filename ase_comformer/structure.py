@@ -64,7 +64,7 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
     _validate_cell(atoms, minimum_distance)
     _validate_positions(atoms)
     _validate_distances(atoms, minimum_distance)
-    _warn_about_ignored(atoms)
+    warn_about_ignored(atoms)
 
 
 def validate_elements(atoms: Atoms, elements: Collection[str], property_name: str | None = None) -> None:
@@ -163,7 +163,8 @@ def _validate_distances(atoms: Atoms, minimum_distance: float) -> None:
         )
 
 
-def _warn_about_ignored(atoms: Atoms) -> None:
+def warn_about_ignored(atoms: Atoms) -> None:
+    """Warn (``UserWarning``) about magnetic moments and partial occupancies, which no prediction takes into account."""
     if atoms.has("initial_magmoms") and np.any(atoms.arrays["initial_magmoms"]):
         warnings.warn(
             "Initial magnetic moments are ignored: the models are trained on structures without spin labels, "
