@@ -136,15 +136,17 @@ def models(as_json: AsJson = False) -> None:
 @app.command()
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="State dict published with one of the papers (.pt).")],
-    out: Annotated[Path, typer.Argument(help="Weights to write (NAME.safetensors; NAME.json beside it).")],
+    out: Annotated[Path, typer.Argument(help="What to write: NAME.json (NAME.safetensors beside it) or a folder.")],
     property_name: Annotated[str | None, typer.Option("--property", help="What the network predicts.")] = None,
 ) -> None:
-    """Convert a published ComFormer or GMTNet checkpoint, without unpickling code."""
+    """Convert a published ComFormer or GMTNet checkpoint, without running code from it."""
     with _errors():
         from ase_comformer.convert import convert_checkpoint
 
-        convert_checkpoint(checkpoint, out, property_name)
-    _console(stderr=True).print(f"Wrote {out}", markup=False)
+        is_file = out.suffix in (".json", ".safetensors")
+        directory, name = (out.parent, out.stem) if is_file else (out, None)
+        written = convert_checkpoint(checkpoint, directory, name, property_name=property_name)
+    typer.echo(str(written))
 
 
 @app.command()

@@ -1,0 +1,111 @@
+"""The command line only calls the library: what it prints is what the library returns."""
+
+import json
+import os
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from typer.testing import CliRunner
+
+from ase_comformer import predict
+from ase_comformer.cli import app
+
+COMMANDS = ["predict", "symmetry", "models", "convert", "train", "evaluate", "demo"]
+
+
+@pytest.fixture
+def run():
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def files(tmp_path, quartz, rocksalt):
+    path = tmp_path / "crystals.extxyz"
+    ase.io.write(path, [quartz, rocksalt], columns=["symbols", "positions"])
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run, command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_predict_prints_json_of_what_the_library_returns(run, files, tiny_model):
+    result = run("predict", files, "--model", tiny_model, "-p", "elastic_tensor", "-p", "formation_energy", "--json")
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)["results"]
+    expected = predict(ase.io.read(files, ":"), ["elastic_tensor", "formation_energy"], model=tiny_model)
+    assert [row["formula"] for row in printed] == ["O6Si3", "MgO"]
+    for row, values in zip(printed, expected, strict=True):
+        np.testing.assert_allclose(row["elastic_tensor"], values["elastic_tensor"], atol=1e-4)
+        assert row["formation_energy"] == pytest.approx(values["formation_energy"], abs=1e-5)
+
+
+def test_predict_prints_units_and_kind_of_every_property(run, files, tiny_model):
+    result = run("predict", files, "--model", tiny_model, "--index", "0")
+    assert result.exit_code == 0, result.output
+    for text in ("O6Si3", "dielectric_tensor", "GPa", "C/m^2", "kind of elastic_tensor", "PBEsol"):
+        assert text in result.stdout
+
+
+def test_failed_crystal_is_shown_and_sets_the_exit_status(run, tmp_path, rocksalt, tiny_model):
+    path = tmp_path / "mixed.extxyz"
+    ase.io.write(path, [Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.7]]), rocksalt])
+    result = run("predict", path, "--model", tiny_model, "-p", "dielectric_tensor")
+    assert result.exit_code == 1
+    assert "no periodic boundary conditions" in result.stdout
+    assert "dielectric_tensor" in result.stdout
+
+
+def test_symmetry_prints_the_report(run, files, tiny_model):
+    result = run("symmetry", files, "--model", tiny_model, "-p", "elastic_tensor")
+    assert result.exit_code == 0, result.output
+    assert "P3_221 (No. 154)" in result.stdout
+    as_json = json.loads(run("symmetry", files, "--model", tiny_model, "--json").stdout)
+    assert as_json[0]["number"] == 154
+
+
+def test_models_lists_what_is_shipped(run, model_directory, monkeypatch):
+    monkeypatch.setattr("ase_comformer.weights.weights_folder", lambda: Path(model_directory))
+    result = run("models")
+    assert result.exit_code == 0, result.output
+    assert "tiny2" in result.stdout
+    assert json.loads(run("models", "--json").stdout)["tiny"]["architecture"] == "TensorNetwork"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "nowhere.cif"], "no file 'nowhere.cif'"),
+        (["predict", "FILE", "--model", "nonsense"], "Unknown model 'nonsense'"),
+        (["predict", "FILE", "-p", "colour"], "no property 'colour'"),
+        (["predict", "FILE", "--dtype", "float16"], "float32, float64"),
+        (["predict", "NOTES"], "does not know the format"),
+        (["symmetry", "FILE", "-p", "colour"], "no property 'colour'"),
+        (["convert", "nowhere.pt", "out"], "nowhere.pt does not exist"),
+    ],
+)
+def test_refusals_are_one_line_not_a_traceback(run, files, tmp_path, tiny_model, arguments, message):
+    (tmp_path / "notes.unknown").write_text("hello")
+    places = {"FILE": files, "NOTES": tmp_path / "notes.unknown"}
+    if arguments[0] in ("predict", "symmetry") and "--model" not in arguments:
+        arguments = [*arguments, "--model", tiny_model]
+    result = run(*[places.get(argument, argument) for argument in arguments])
+    assert result.exit_code == 1
+    assert message in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.skipif("ASE_COMFORMER_REFERENCE" not in os.environ, reason="needs $ASE_COMFORMER_REFERENCE")
+def test_converted_checkpoint_predicts(run, tmp_path, rocksalt):
+    checkpoint = Path(os.environ["ASE_COMFORMER_REFERENCE"]) / "gmtnet_dielectric_official.pt"
+    result = run("convert", checkpoint, tmp_path / "gmtnet.json")
+    assert result.exit_code == 0, result.output
+    (value,) = predict([rocksalt], model=tmp_path / "gmtnet.json", on_error="raise")
+    assert 1 < value["dielectric_tensor"][0, 0] < 10
