@@ -69,7 +69,7 @@ def test_zero_volume(cell):
     ],
 )
 def test_cell_that_makes_atoms_overlap_their_images(cell):
-    with pytest.raises(InvalidStructureError, match="too small|overlap"):
+    with pytest.raises(InvalidStructureError, match=r"too small|overlap"):
         validate_atoms(Atoms("Si", cell=cell, pbc=True))
 
 
