@@ -172,13 +172,14 @@ class KernelSettings:
     weights: tuple[float, ...] = (1.0, 1.0, 1.0, 0.5, 0.5)
 
 
-# Chosen by 5-fold cross-validation by formula over train + val (``choose_settings``).
+# Chosen by 5-fold cross-validation by formula over train + val as in ``choose_settings``: elastic by the mean
+# |error|, piezoelectric by the rank correlation, the others by the mean |error| on 1500 records.
 _SETTINGS: dict[str, KernelSettings] = {
     "elastic_tensor": KernelSettings(),
     "piezoelectric_tensor": KernelSettings("cityblock", 0.3, 0.1, (0.5, 1.0, 1.0, 0.5, 0.5)),
-    "dielectric_tensor": KernelSettings(),
-    "static_dielectric_tensor": KernelSettings(),
-    "formation_energy": KernelSettings(),
+    "dielectric_tensor": KernelSettings("cityblock", 0.1, 1e-3),
+    "static_dielectric_tensor": KernelSettings("cityblock", 0.1, 1e-2),
+    "formation_energy": KernelSettings("cityblock", 0.1, 1e-2),
 }
 
 
