@@ -124,11 +124,9 @@ def clebsch_gordan(
 
 @dataclass(frozen=True)
 class _Path:
-    left: slice
-    right: slice
-    out: slice
-    weight: slice
-    weight_shape: tuple[int, int, int]
+    right: int  # block of the right irreps
+    out: int  # block of the output irreps
+    channels: int  # multiplicity of the output
     degrees: tuple[int, int, int]
     coefficient: float
 
@@ -137,79 +135,85 @@ class TensorProduct:
     """Fully connected tensor product with weights given per row: e3nn's weight layout and default normalisation.
 
     Component irrep normalisation, element path normalisation: coefficient sqrt((2 l_out + 1) / number of weights that
-    feed one output channel). Holds no tensors; works in the dtype of its input.
+    feed one output channel). Holds no parameters; works in the dtype of its input.
     """
 
     def __init__(self, left: str, right: str, out: str, *, rounded: bool = False) -> None:
-        """Irreps in e3nn's notation, outputs keep the order given; ``rounded`` as in ``clebsch_gordan``."""
+        """Irreps in e3nn's notation, right ones once each, outputs keep their order; ``rounded`` as the couplings."""
         self.rounded = rounded
-        irreps = [o3.Irreps(text) for text in (left, right, out)]
-        self.left, self.right, self.out = irreps
-        slices = [list(part.slices()) for part in irreps]
+        self.left, self.right, self.out = (o3.Irreps(text) for text in (left, right, out))
+        if any(mul != 1 for mul, _ in self.right):
+            raise ValueError(f"the right irreps must have multiplicity one, got {right}; split them into single ones")
         found = [
             (i, j, k)
-            for i, (_, left_ir) in enumerate(irreps[0])
-            for j, (_, right_ir) in enumerate(irreps[1])
-            for k, (_, out_ir) in enumerate(irreps[2])
+            for i, (_, left_ir) in enumerate(self.left)
+            for j, (_, right_ir) in enumerate(self.right)
+            for k, (_, out_ir) in enumerate(self.out)
             if out_ir in left_ir * right_ir
         ]
-        fan_in = dict.fromkeys(range(len(irreps[2])), 0)
-        for i, j, k in found:
-            fan_in[k] += irreps[0][i].mul * irreps[1][j].mul
-        self.paths: list[_Path] = []
+        fan_in = dict.fromkeys(range(len(self.out)), 0)
+        for i, _, k in found:
+            fan_in[k] += self.left[i].mul
+        # e3nn stores (left channel, output channel) blocks path by path; here all paths from one left block are columns
+        # of one matrix, so that they cost one matrix product per row
+        self._paths: list[list[_Path]] = [[] for _ in self.left]
+        columns: list[list[Tensor]] = [[] for _ in self.left]
         start = 0
         for i, j, k in found:
-            (mul_l, ir_l), (mul_r, ir_r), (mul_o, ir_o) = irreps[0][i], irreps[1][j], irreps[2][k]
-            stop = start + mul_l * mul_r * mul_o
-            self.paths.append(
-                _Path(
-                    slices[0][i],
-                    slices[1][j],
-                    slices[2][k],
-                    slice(start, stop),
-                    (mul_l, mul_r, mul_o),
-                    (ir_l.l, ir_r.l, ir_o.l),
-                    (ir_o.dim / fan_in[k]) ** 0.5,
-                )
-            )
-            start = stop
+            (mul, left_ir), (_, right_ir), (mul_out, out_ir) = self.left[i], self.right[j], self.out[k]
+            degrees, coefficient = (left_ir.l, right_ir.l, out_ir.l), (out_ir.dim / fan_in[k]) ** 0.5
+            self._paths[i].append(_Path(j, k, mul_out, degrees, coefficient))
+            columns[i].append(torch.arange(start, start + mul * mul_out).view(mul, mul_out))
+            start += mul * mul_out
         self.weight_count = start
+        flat = [torch.cat(block, dim=1).flatten() if block else torch.empty(0, dtype=torch.int64) for block in columns]
+        self._sizes = [len(block) for block in flat]
+        #: (weight_count,) e3nn's position of each weight in the order that ``evaluate`` takes.
+        self.order = torch.cat(flat)
 
     def __call__(self, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
-        """Left (E, left.dim), right (E, right.dim), weight (E or 1, weight_count) -> (E, out.dim)."""
-        rows = left.shape[0]
-        parts: dict[int, list[Tensor]] = {}
-        for path in self.paths:
-            mul_l, mul_r, mul_o = path.weight_shape
-            x = left[:, path.left].reshape(rows, mul_l, -1)
-            y = right[:, path.right].reshape(rows, mul_r, -1)
-            w = weight[:, path.weight].reshape(-1, mul_l, mul_r * mul_o).expand(rows, -1, -1)
-            xw = torch.bmm(x.transpose(1, 2), w).reshape(rows, -1, mul_r, mul_o)  # (E, i, v, w)
-            if path.degrees[2] == 0 or path.degrees[1] == 0 or path.degrees[0] == 0:
-                term = self._with_scalar(xw, y, path)
-            else:
-                coupling = clebsch_gordan(path.degrees, left.dtype, left.device, rounded=self.rounded)
-                coupling = coupling * path.coefficient
-                term = torch.einsum("eivw,evik->ewk", xw, torch.einsum("ijk,evj->evik", coupling, y))
-            parts.setdefault(path.out.start, []).append(term.reshape(rows, -1))
-        blocks = [
-            sum(parts[part.start][1:], start=parts[part.start][0])
-            if part.start in parts
-            else left.new_zeros((rows, part.stop - part.start))
-            for part in self.out.slices()
-        ]
-        return torch.cat(blocks, dim=1)
+        """Left (E, left.dim), right (E, right.dim), weight (E or 1, weight_count), e3nn's layout -> (E, out.dim)."""
+        return self.evaluate(left, right, weight.index_select(1, self.order.to(weight.device)))
 
-    @staticmethod
-    def _with_scalar(xw: Tensor, y: Tensor, path: _Path) -> Tensor:
-        """Paths whose coupling tensor is a multiple of the identity."""
+    def evaluate(self, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+        """The product with weights already in ``order``."""
+        rows = left.shape[0]
+        harmonics = right.split([ir.dim for _, ir in self.right], dim=1)
+        parts: list[list[Tensor]] = [[] for _ in self.out]
+        cache: dict[tuple[int, tuple[int, int, int], float], Tensor] = {}
+        blocks = zip(left.split([part.dim for part in self.left], dim=1), weight.split(self._sizes, dim=1), strict=True)
+        for (mul, ir), (x, w), paths in zip(self.left, blocks, self._paths, strict=True):
+            if not paths:
+                continue
+            mixed = x.reshape(rows, mul, ir.dim).transpose(1, 2) @ w.reshape(-1, mul, w.shape[1] // mul)
+            for path, term in zip(paths, mixed.split([path.channels for path in paths], dim=2), strict=True):
+                y = harmonics[path.right]
+                parts[path.out].append(self._couple(term, y, path, cache).reshape(rows, -1))
+        sums = [
+            sum(terms[1:], start=terms[0]) if terms else left.new_zeros((rows, part.dim))
+            for terms, part in zip(parts, self.out, strict=True)
+        ]
+        return torch.cat(sums, dim=1)
+
+    def _couple(
+        self,
+        term: Tensor,
+        y: Tensor,
+        path: _Path,
+        cache: dict[tuple[int, tuple[int, int, int], float], Tensor],
+    ) -> Tensor:
+        """Mixed left features (E, 2 l1 + 1, channels) with harmonics (E, 2 l2 + 1) -> (E, channels, 2 l3 + 1)."""
         l1, l2, l3 = path.degrees
-        scale = path.coefficient / (2 * max(l1, l2, l3) + 1) ** 0.5
-        if l3 == 0:
-            return torch.einsum("eivw,evi->ew", xw, y) * scale
-        if l2 == 0:
-            return torch.einsum("eivw,ev->ewi", xw, y[:, :, 0]) * scale
-        return torch.einsum("evw,evk->ewk", xw[:, 0], y) * scale
+        if 0 in path.degrees:  # the coupling tensor is a multiple of the identity
+            scaled = y * (path.coefficient / (2 * max(path.degrees) + 1) ** 0.5)
+            product = term * scaled[:, :, None]  # l1 = 0 or l2 = 0 broadcasts, l3 = 0 is a scalar product
+            return product.sum(1) if l3 == 0 else product.transpose(1, 2)
+        key = (path.right, path.degrees, path.coefficient)
+        if key not in cache:
+            coupling = clebsch_gordan(path.degrees, y.dtype, y.device, rounded=self.rounded) * path.coefficient
+            matrix = coupling.transpose(0, 1).reshape(2 * l2 + 1, -1)
+            cache[key] = (y @ matrix).view(-1, 2 * l1 + 1, 2 * l3 + 1)
+        return torch.bmm(term.transpose(1, 2), cache[key])
 
 
 class PaperEquivariantLayer(nn.Module):
@@ -237,7 +241,11 @@ class PaperEquivariantLayer(nn.Module):
         x (n, dim_in), edges (E, edge_width), harmonics (E, 9) with l = 0, 1, 2, receiver and sender (E,), weight (E,
         1) -> (n, dim_out).
         """
-        message = self.product(x.index_select(0, sender), harmonics, self.fc(edges))
+        product, last = self.product, self.fc[2]
+        assert isinstance(last, nn.Linear)
+        order = product.order.to(edges.device)
+        weights = nn.functional.linear(self.fc[1](self.fc[0](edges)), last.weight[order], last.bias[order])
+        message = product.evaluate(x.index_select(0, sender), harmonics, weights)
         out = scatter_sum(message * weight, receiver, x.shape[0])
         out = out / scatter_sum(weight, receiver, x.shape[0]).clamp(min=1e-12)
         if self.residual:
