@@ -52,7 +52,7 @@ def test_reduced_graphs_give_the_plain_result(cls: type, preset: str):
 
 @NETWORKS
 @PRESETS
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(rotation=rotations())
 def test_output_is_invariant_under_rotation_and_supercell(cls: type, preset: str, rotation: np.ndarray):
     net = network(cls, preset)

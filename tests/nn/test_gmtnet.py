@@ -29,7 +29,7 @@ def predict(net: GMTNet, structures: list) -> torch.Tensor:
 
 
 @TENSORS
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(rotation=rotations())
 def test_output_turns_with_the_crystal(name: str, rotation: np.ndarray):
     net = network(name)
