@@ -160,7 +160,9 @@ def distinct_indices(entry: TensorProperty) -> list[tuple[int, ...]]:
 
 def distinct_components(entry: TensorProperty, array: FloatArray) -> FloatArray:
     """(..., *shape) -> (..., M) distinct components."""
-    return np.stack([array[(..., *index)] for index in distinct_indices(entry)], axis=-1)
+    # one linear index per component: the trailing axes of the documented form are flattened
+    columns = [int(np.ravel_multi_index(index, entry.shape)) for index in distinct_indices(entry)]
+    return array.reshape(*array.shape[: array.ndim - len(entry.shape)], -1)[..., columns]
 
 
 def _unit_tensors(entry: TensorProperty) -> FloatArray:

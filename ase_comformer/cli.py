@@ -159,6 +159,26 @@ def train(config: Annotated[Path, typer.Argument(help="TOML configuration.", exi
 
 
 @app.command()
+def export(
+    run_directory: Annotated[Path, typer.Argument(help="Folder of the run: OUTPUT/NAME.", exists=True)],
+    weights: Annotated[Path, typer.Argument(help="Folder to write NAME.safetensors, .json and .md to.")],
+    name: Annotated[str | None, typer.Option(help="Name of the weights; default: that of the run.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    properties: Properties = None,
+    metrics: Annotated[Path | None, typer.Option(help="JSON that 'evaluate --json' wrote.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default: $ASE_COMFORMER_DATA.")] = None,
+) -> None:
+    """Turn a training run into weights with a model card."""
+    with _errors():
+        from ase_comformer.training.export import run
+
+        written = run(
+            run_directory, weights, name, checkpoint=checkpoint, properties=properties, metrics=metrics, data=data
+        )
+    typer.echo(str(written))
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="Name or path of the model.")] = "default",
     split: Annotated[str, typer.Option(help="test, val or train.")] = "test",

@@ -50,7 +50,7 @@ class GraphSettings:
             raise UnknownNameError(f"graph kind {self.kind!r} is unknown; choose one of {', '.join(GRAPH_KINDS)}")
 
 
-def _part(index: str, refers_to: str | None = None, **options: Any) -> Any:  # noqa: ANN401
+def _part(index: str, refers_to: str | None = None, **options: Any) -> Any:
     """A field whose first axis runs over ``index`` and whose values (if any) number ``refers_to``."""
     return field(metadata={"index": index, "refers_to": refers_to}, **options)
 

@@ -165,7 +165,7 @@ def _group_from_dataset(
     """The group rebuilt from the Hall number; None if its operations do not map the atoms onto themselves."""
     centring = np.array(_CENTRING[dataset.international[0]])
     rotations, translations = _primitive_operations(dataset.hall_number, centring)
-    # x_standard = P x + p (spglib), x_primitive = centring^-1 x_standard; lattices transform with the inverse transpose.
+    # x_standard = P x + p (spglib), x_primitive = centring^-1 x_standard; lattices: the inverse transpose.
     to_primitive = np.linalg.solve(centring, dataset.transformation_matrix)
     lattice = np.linalg.inv(to_primitive).T @ atoms.cell.array
     scaled = atoms.get_scaled_positions(wrap=False) @ to_primitive.T
@@ -192,7 +192,7 @@ def _group_from_dataset(
     positions = np.einsum("gij,gaj->gai", inverse, target).mean(axis=0)
     moved = np.linalg.norm((positions - original) @ lattice, axis=1).max()
 
-    cartesian = np.einsum("ji,gjk,kl->gil", lattice, rotations.transpose(0, 1, 2), np.linalg.inv(lattice).T)
+    cartesian = np.einsum("ji,gjk,kl->gil", lattice, rotations, np.linalg.inv(lattice).T)
     return SpaceGroup(
         number=int(dataset.number),
         international=dataset.international,
@@ -214,11 +214,12 @@ def _group_from_dataset(
 def _primitive_operations(hall_number: int, centring: FloatArray) -> tuple[IntArray, FloatArray]:
     """Operations of a Hall setting in the primitive basis, one per rotation, identity first."""
     database = spglib.get_symmetry_from_database(hall_number)
+    if database is None:
+        raise ValueError(f"spglib has no Hall number {hall_number}; valid ones are 1 to 530")
     inverse = np.linalg.inv(centring)
     rotations = np.round(inverse @ database["rotations"] @ centring).astype(np.int64)
     translations = database["translations"] @ inverse.T
-    _, first = np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)
-    first = np.sort(first)
+    first: IntArray = np.sort(np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)[1])
     is_identity = (rotations[first] == np.eye(3, dtype=np.int64)).all(axis=(1, 2))
     first = np.concatenate([first[is_identity], first[~is_identity]])
     # The database rounds thirds and sixths to six digits or so: restore them.
@@ -245,7 +246,7 @@ def _site_permutations(
     lattice: FloatArray,
     limit: float,
 ) -> tuple[IntArray, IntArray] | None:
-    """(G, p) permutations and (G, p, 3) lattice shifts; None where an image misses every atom by more than ``limit`` A."""
+    """(G, p) permutations and (G, p, 3) lattice shifts; None if an image misses every atom by more than ``limit`` A."""
     images = np.einsum("gij,aj->gai", rotations, positions) + translations[:, None, :]
     count = len(positions)
     permutations = np.empty((len(rotations), count), dtype=np.int64)

@@ -94,7 +94,9 @@ class CartesianLayer(nn.Module):
         self.basis = CartesianBasis()
         self.sizes = [scalars] + [vectors] * 5
 
-    def forward(self, node: NodeFeatures, edge: EdgeGeometry, graph: CrystalGraph, rotation: Tensor | None) -> NodeFeatures:
+    def forward(
+        self, node: NodeFeatures, edge: EdgeGeometry, graph: CrystalGraph, rotation: Tensor | None
+    ) -> NodeFeatures:
         """One step; ``rotation`` (A, 5, 5) is the 2e representation of ``graph.atom_rotation``."""
         scalar_sum, vector_sum, tensor_sum = self._messages(node, edge, graph, rotation)
         scalars = node.scalars

@@ -1,7 +1,8 @@
 """The default network: one Cartesian trunk, one head per property.
 
 ``forward`` takes a batch of crystals, plain or symmetry-reduced, and returns the asked properties in their documented
-form. Labels of different functionals train one network through a fidelity embedding; predictions follow the first.
+form. Labels of different functionals train one network through a fidelity embedding; a prediction follows the
+functional that most labels of the property were computed with (``FUNCTIONALS``).
 """
 
 import math
@@ -16,14 +17,16 @@ from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk
 from ase_comformer.nn.heads import BornHead, ElasticHead, HeadInput, LogMatrixHead, PiezoelectricHead, pool
 
-TENSOR_NETWORK_PROPERTIES = (
-    "dielectric_tensor",
-    "static_dielectric_tensor",
-    "born_effective_charges",
-    "elastic_tensor",
-    "piezoelectric_tensor",
-    "formation_energy",
-)
+#: Properties with a head, and the functional that predictions follow.
+FUNCTIONALS = {
+    "dielectric_tensor": "PBEsol",
+    "static_dielectric_tensor": "PBEsol",
+    "born_effective_charges": "PBEsol",
+    "elastic_tensor": "PBE",
+    "piezoelectric_tensor": "PBE",
+    "formation_energy": "PBE",
+}
+TENSOR_NETWORK_PROPERTIES = tuple(FUNCTIONALS)
 
 
 class TensorNetwork(nn.Module):
@@ -35,7 +38,7 @@ class TensorNetwork(nn.Module):
         scalars, vectors, layers, radial, hidden: the trunk (``CartesianTrunk``).
         crystal: width of the pooled crystal features.
         high: channels of l = 3 and 4.
-        fidelities: functionals of the training labels; the first is what is predicted.
+        fidelities: functionals of the training labels.
         dropout: on the crystal features, in training only.
     """
 
@@ -120,7 +123,7 @@ class TensorNetwork(nn.Module):
         Args:
             graph: B crystals with A atoms.
             properties: from ``self.properties``.
-            fidelity: (B,) index into ``fidelities``; the first where None.
+            fidelity: (B,) index into ``fidelities``; where None, each property follows ``FUNCTIONALS``.
 
         Returns:
             Documented Voigt or Cartesian forms, (B, ...) or (A, 3, 3) for Born charges.
@@ -133,18 +136,24 @@ class TensorNetwork(nn.Module):
         pooled = pool(graph, self.atom_scalars(node.scalars))
         density = torch.log(graph.volume / graph.atom_count) - math.log(20.0)
         crystal = self.crystal(torch.cat([pooled, density.unsqueeze(1).to(pooled.dtype)], dim=1)) + pooled
-        token = self.fidelity.weight[:1] if fidelity is None else self.fidelity(fidelity)
-        given = HeadInput(graph, edge, node, nn.functional.silu(crystal + token))
+
+        def given(name: str) -> HeadInput:
+            if fidelity is None:
+                token = self.fidelity.weight[self.fidelities.index(FUNCTIONALS[name])]
+            else:
+                token = self.fidelity(fidelity)
+            return HeadInput(graph, edge, node, nn.functional.silu(crystal + token))
+
         result: dict[str, Tensor] = {}
         if "dielectric_tensor" in properties or "static_dielectric_tensor" in properties:
             identity = torch.eye(3, dtype=pooled.dtype, device=pooled.device)
-            result["dielectric_tensor"] = identity + self.heads["dielectric_tensor"](given)
+            result["dielectric_tensor"] = identity + self.heads["dielectric_tensor"](given("dielectric_tensor"))
         for name in properties:
             if name == "static_dielectric_tensor":
-                result[name] = result["dielectric_tensor"] + self.heads[name](given)
+                result[name] = result["dielectric_tensor"] + self.heads[name](given(name))
             elif name == "formation_energy":
                 reference = pool(graph, self.element_reference[graph.numbers])
-                result[name] = self.heads[name](given.crystal).squeeze(1) + reference
+                result[name] = self.heads[name](given(name).crystal).squeeze(1) + reference
             elif name != "dielectric_tensor":
-                result[name] = self.heads[name](given)
+                result[name] = self.heads[name](given(name))
         return {name: result[name] for name in properties}

@@ -128,7 +128,8 @@ def load_samples(
     for name in properties:
         rows = [k for k, record in enumerate(records) if name in record.labels]
         if rows and name != "born_effective_charges":
-            values = _readings(records, rows) if name == "piezoelectric_tensor" else [records[k].labels[name] for k in rows]
+            piezoelectric = name == "piezoelectric_tensor"
+            values = _readings(records, rows) if piezoelectric else [records[k].labels[name] for k in rows]
             labels[name] = (torch.tensor(rows), torch.as_tensor(np.array(values), dtype=torch.float32))
     with_moduli = [k for k, record in enumerate(records) if _has_moduli(record, properties)]
     if with_moduli:

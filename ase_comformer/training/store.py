@@ -116,7 +116,8 @@ def build_store(
         workers: processes.
         progress: called with (done, total).
     """
-    path = None if cache is None else cache / f"graphs-{_fingerprint(structures, settings, reduced, symprec)}.safetensors"
+    name = f"graphs-{_fingerprint(structures, settings, reduced, symprec)}.safetensors"
+    path = None if cache is None else cache / name
     if path is not None and path.exists():
         return GraphStore(CrystalGraph(**load_file(path)))  # type: ignore[arg-type]
     build = partial(_build, settings=settings, reduced=reduced, symprec=symprec)

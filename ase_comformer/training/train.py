@@ -107,7 +107,7 @@ class Trainer:
         self.directory = Path(config.output) / config.name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.network: Any = ARCHITECTURES[config.architecture](**config.arguments)
-        options = {
+        options: dict[str, Any] = {
             "properties": config.properties,
             "settings": self.network.graph_settings,
             "reduced": config.reduced,
@@ -122,8 +122,9 @@ class Trainer:
         self.average = MovingAverage(self.network, config.ema)
         decayed = [value for value in self.network.parameters() if value.dim() > 1]
         rest = [value for value in self.network.parameters() if value.dim() <= 1]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(
-            [{"params": decayed}, {"params": rest, "weight_decay": 0.0}],
+            groups,
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
@@ -296,6 +297,7 @@ def run(config_path: Path) -> None:
     config = TrainingConfig.read(Path(config_path))
     directory = Path(config.output) / config.name
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.toml").write_bytes(Path(config_path).read_bytes())
     to_file = logging.FileHandler(directory / "train.log")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     package = logging.getLogger("ase_comformer")

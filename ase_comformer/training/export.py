@@ -1,0 +1,178 @@
+"""A finished run -> ``weights/NAME``: parameters, JSON and model card, with what the licence of the data asks for.
+
+A run may be exported several times with fewer properties each, because heads overfit at different epochs: the
+best averaged weights by the run's criterion (``best``) or the averaged weights of the last epoch (``last``).
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+from safetensors.torch import load_file
+from torch import nn
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.nn import ARCHITECTURES
+from ase_comformer.nn.tensor_network import FUNCTIONALS
+from ase_comformer.tensors import tensor_property
+from ase_comformer.training.data import load_records
+from ase_comformer.training.train import TrainingConfig
+from ase_comformer.weights import save_weights
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS = ("best", "last")
+
+#: Source, licence and citation of every data set (the data package's README, table "Provenance").
+PROVENANCE: dict[str, dict[str, str]] = {
+    "dielectric_born": {
+        "source": "Kyoto phonon database, release 2018-04-17 (PBEsol DFPT); bulk and shear moduli joined from matbench",
+        "licence": "CC BY 4.0; matbench MIT, Materials Project data CC BY 4.0",
+        "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021; A. Jain et al., "
+        "APL Mater. 1, 011002 (2013), doi:10.1063/1.4812323; A. Dunn et al., npj Comput. Mater. 6, 138 (2020), "
+        "doi:10.1038/s41524-020-00406-3",
+    },
+    "dielectric_mp": {
+        "source": "matminer 0.3.9 dielectric_constant.csv (PBE DFPT)",
+        "licence": "matminer BSD-style (LBNL); article CC BY 4.0",
+        "citation": "I. Petousis et al., Sci. Data 4, 160134 (2017), doi:10.1038/sdata.2016.134",
+    },
+    "piezo_mp": {
+        "source": "matminer 0.3.9 piezoelectric_tensor.csv (PBE DFPT)",
+        "licence": "matminer BSD-style (LBNL); article CC BY 4.0",
+        "citation": "M. de Jong et al., Sci. Data 2, 150053 (2015), doi:10.1038/sdata.2015.53",
+    },
+    "elastic_mp": {
+        "source": "matminer 0.3.9 elastic_tensor.csv (PBE stress-strain)",
+        "licence": "matminer BSD-style (LBNL); article CC BY 4.0",
+        "citation": "M. de Jong et al., Sci. Data 2, 150009 (2015), doi:10.1038/sdata.2015.9",
+    },
+    "formation_energy": {
+        "source": "matminer 0.3.9 flla_2015.csv; Kyoto phonon database structures with Materials Project energies",
+        "licence": "matminer BSD-style (LBNL); Materials Project data CC BY 4.0; phonon database CC BY 4.0; matbench MIT",
+        "citation": "F. Faber et al., Int. J. Quantum Chem. 115, 1094 (2015), doi:10.1002/qua.24917; A. Togo, I. Tanaka, "
+        "Scr. Mater. 108, 1 (2015); A. Dunn et al., npj Comput. Mater. 6, 138 (2020); A. Jain et al., APL Mater. 1, "
+        "011002 (2013)",
+    },
+}
+
+
+def run(
+    run_directory: Path,
+    weights: Path,
+    name: str | None = None,
+    *,
+    checkpoint: str = "best",
+    properties: Sequence[str] | None = None,
+    metrics: Path | None = None,
+    data: Path | None = None,
+) -> Path:
+    """Export a run.
+
+    Args:
+        run_directory: ``OUTPUT/NAME`` of the training run, with ``config.toml`` inside.
+        weights: folder to write to.
+        name: of the weights; that of the run where None.
+        checkpoint: ``"best"`` or ``"last"``.
+        properties: heads to keep; all where None.
+        metrics: JSON written by ``ase-comformer evaluate --json``, stored in the card.
+        data: folder of the data package, for the elements covered.
+
+    Returns:
+        Path of ``NAME.json``.
+
+    Raises:
+        UnknownNameError: unknown checkpoint or property.
+    """
+    if checkpoint not in CHECKPOINTS:
+        raise UnknownNameError(f"checkpoint {checkpoint!r} is unknown; choose one of {', '.join(CHECKPOINTS)}")
+    config = TrainingConfig.read(run_directory / "config.toml")
+    network, facts = _network(run_directory, config, checkpoint, properties)
+    kept: tuple[str, ...] = network.properties  # type: ignore[assignment]
+    name = name or config.name
+    fields: dict[str, Any] = {
+        "properties": {
+            prop: {
+                "elements": _elements(config, prop, data),
+                "functional": FUNCTIONALS[prop],
+                "kind": tensor_property(prop).description,
+            }
+            for prop in kept
+        },
+        "training": {
+            "config": config.name,
+            "datasets": config.datasets,
+            "splits": config.splits,
+            "epoch": facts["epoch"],
+            "checkpoint": checkpoint,
+            "validation_loss": facts.get("validation_loss", {}),
+            "provenance": {dataset: PROVENANCE[dataset] for dataset in config.datasets},
+        },
+        "metrics": json.loads(metrics.read_text(encoding="utf-8")) if metrics else {},
+    }
+    fields["card"] = _card(name, config, fields, sum(value.numel() for value in network.parameters()))
+    return save_weights(network, weights, name, fields)
+
+
+def _network(
+    run_directory: Path, config: TrainingConfig, checkpoint: str, properties: Sequence[str] | None
+) -> tuple[nn.Module, dict[str, Any]]:
+    if checkpoint == "best":
+        facts = json.loads((run_directory / "best.json").read_text(encoding="utf-8"))
+        state = load_file(run_directory / "best.safetensors")
+    else:
+        facts = json.loads((run_directory / "checkpoint.json").read_text(encoding="utf-8"))
+        prefix = "average."
+        stored = load_file(run_directory / "checkpoint.safetensors")
+        state = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
+    arguments = dict(config.arguments)
+    if properties is not None:
+        arguments["properties"] = list(properties)
+    network = ARCHITECTURES[config.architecture](**arguments)
+    own = network.state_dict()
+    network.load_state_dict({key: value for key, value in state.items() if key in own})
+    return network.eval(), facts
+
+
+def _elements(config: TrainingConfig, prop: str, data: Path | None) -> list[str]:
+    """Symbols that occur in training crystals labelled with ``prop``."""
+    numbers: set[int] = set()
+    for dataset in config.datasets:
+        for record in load_records(dataset, data, config.splits):
+            if prop in record.labels:
+                numbers.update(torch.as_tensor(record.atoms.numbers).tolist())
+    return [chemical_symbols[number] for number in sorted(numbers)]
+
+
+def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], parameters: int) -> str:
+    rows = "\n".join(
+        f"| {prop} | {tensor_property(prop).unit or '-'} | {entry['functional']} | {len(entry['elements'])} | {entry['kind']} |"
+        for prop, entry in fields["properties"].items()
+    )
+    sources = "\n".join(
+        f"- `{dataset}`: {PROVENANCE[dataset]['source']}. Licence: {PROVENANCE[dataset]['licence']}. "
+        f"Cite: {PROVENANCE[dataset]['citation']}."
+        for dataset in config.datasets
+    )
+    return f"""# {name}
+
+{config.architecture}, {parameters:,} parameters, trained on the {"+".join(config.splits)} split with
+`ase-comformer train ase_comformer/training/configs/{config.name}.toml` (averaged weights, {fields["training"]["checkpoint"]} checkpoint,
+epoch {fields["training"]["epoch"]}). Accuracy on the test split: `ase-comformer evaluate {name}`; figures under `metrics` in `{name}.json`.
+
+| property | unit | functional | elements | what it is |
+|---|---|---|---|---|
+{rows}
+
+## Data
+
+{sources}
+
+Formulas of the val, test and withheld parts of the split (SHA-256 rule, `training/data.py`) were not trained on; val
+chose the epoch. Not covered: magnetic order, spin-orbit coupling, Hubbard U (dielectric and Born charges), elements
+that are not listed in `{name}.json`.
+"""
