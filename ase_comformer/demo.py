@@ -60,7 +60,9 @@ def run(*, figure: Path | None, console: Console, model: str = "default") -> lis
 def _figure(points: dict[str, tuple[list[float], list[float]]], path: Path, console: Console) -> None:
     from ase_comformer.plotting import parity_figure
 
-    arrays = {name: (np.array(known), np.array(predicted)) for name, (known, predicted) in points.items() if len(known) > 2}
+    # a panel of one or two points shows nothing
+    shown = {name: pair for name, pair in points.items() if len(pair[0]) > 2}
+    arrays = {name: (np.array(known), np.array(predicted)) for name, (known, predicted) in shown.items()}
     try:
         console.print(f"Figure: {parity_figure(arrays, path, reference='published')}")
     except ImportError as error:

@@ -32,8 +32,9 @@ PROVENANCE: dict[str, dict[str, str]] = {
     "dielectric_born": {
         "source": "Kyoto phonon database, release 2018-04-17 (PBEsol DFPT); bulk and shear moduli joined from matbench",
         "licence": "CC BY 4.0; matbench MIT, Materials Project data CC BY 4.0",
-        "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021; A. Jain et al., "
-        "APL Mater. 1, 011002 (2013), doi:10.1063/1.4812323; A. Dunn et al., npj Comput. Mater. 6, 138 (2020), "
+        "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021; "
+        "A. Jain et al., APL Mater. 1, 011002 (2013), doi:10.1063/1.4812323; "
+        "A. Dunn et al., npj Comput. Mater. 6, 138 (2020), "
         "doi:10.1038/s41524-020-00406-3",
     },
     "dielectric_mp": {
@@ -53,9 +54,10 @@ PROVENANCE: dict[str, dict[str, str]] = {
     },
     "formation_energy": {
         "source": "matminer 0.3.9 flla_2015.csv; Kyoto phonon database structures with Materials Project energies",
-        "licence": "matminer BSD-style (LBNL); Materials Project data CC BY 4.0; phonon database CC BY 4.0; matbench MIT",
-        "citation": "F. Faber et al., Int. J. Quantum Chem. 115, 1094 (2015), doi:10.1002/qua.24917; A. Togo, I. Tanaka, "
-        "Scr. Mater. 108, 1 (2015); A. Dunn et al., npj Comput. Mater. 6, 138 (2020); A. Jain et al., APL Mater. 1, "
+        "licence": "matminer BSD-style (LBNL); Materials Project data and phonon database CC BY 4.0; matbench MIT",
+        "citation": "F. Faber et al., Int. J. Quantum Chem. 115, 1094 (2015), doi:10.1002/qua.24917; "
+        "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015); "
+        "A. Dunn et al., npj Comput. Mater. 6, 138 (2020); A. Jain et al., APL Mater. 1, "
         "011002 (2013)",
     },
 }
@@ -150,7 +152,8 @@ def _elements(config: TrainingConfig, prop: str, data: Path | None) -> list[str]
 
 def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], parameters: int) -> str:
     rows = "\n".join(
-        f"| {prop} | {tensor_property(prop).unit or '-'} | {entry['functional']} | {len(entry['elements'])} | {entry['kind']} |"
+        f"| {prop} | {tensor_property(prop).unit or '-'} | {entry['functional']} | {len(entry['elements'])} "
+        f"| {entry['kind']} |"
         for prop, entry in fields["properties"].items()
     )
     sources = "\n".join(
@@ -158,11 +161,13 @@ def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], paramete
         f"Cite: {PROVENANCE[dataset]['citation']}."
         for dataset in config.datasets
     )
+    origin = fields["training"]
     return f"""# {name}
 
 {config.architecture}, {parameters:,} parameters, trained on the {"+".join(config.splits)} split with
-`ase-comformer train ase_comformer/training/configs/{config.name}.toml` (averaged weights, {fields["training"]["checkpoint"]} checkpoint,
-epoch {fields["training"]["epoch"]}). Accuracy on the test split: `ase-comformer evaluate {name}`; figures under `metrics` in `{name}.json`.
+`ase-comformer train ase_comformer/training/configs/{config.name}.toml`
+(averaged weights, {origin["checkpoint"]} checkpoint, epoch {origin["epoch"]}).
+Accuracy on the test split: `ase-comformer evaluate {name}`; figures under `metrics` in `{name}.json`.
 
 | property | unit | functional | elements | what it is |
 |---|---|---|---|---|
