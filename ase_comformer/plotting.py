@@ -30,6 +30,7 @@ def parity_figure(
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import NullFormatter
     except ImportError as error:
         raise ImportError("figures need matplotlib: pip install 'ase-comformer[plot]'") from error
     columns = min(3, len(points))
@@ -41,6 +42,8 @@ def parity_figure(
         if name in _LOGARITHMIC and len(known) > 60:
             axes.set_xscale("log")
             axes.set_yscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_minor_formatter(NullFormatter())
         low, high = float(min(known.min(), predicted.min())), float(max(known.max(), predicted.max()))
         axes.plot([low, high], [low, high], color="black", linewidth=0.8)
         axes.set_title(name.replace("_", " "), fontsize=9)
