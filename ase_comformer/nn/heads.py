@@ -177,7 +177,8 @@ class BornHead(nn.Module):
         if graph.atom_rotation is not None:
             rotation = graph.atom_rotation
             born = rotation @ born[graph.atom_node] @ rotation.transpose(1, 2)
-        share = nn.functional.softplus(self.weight(node.scalars))[graph.atom_node].unsqueeze(-1)
+        # the small constant keeps the shares defined where softplus underflows on every atom
+        share = (nn.functional.softplus(self.weight(node.scalars)) + 1e-6)[graph.atom_node].unsqueeze(-1)
         totals = [
             value.new_zeros((graph.crystal_count, *value.shape[1:])).index_add(0, graph.atom_crystal, value)
             for value in (born, share)
