@@ -1,23 +1,24 @@
-"""Predictions do not depend on how a crystal is written down: 42 crystals of the seven systems, float64, 1e-8.
+"""Nothing that describes a crystal changes its tensors: frame, origin, order of atoms, supercell, choice of cell.
 
-Proper and improper rotations, origin shifts, permutations, 2x1x1 and 2x2x2 supercells, and the Niggli, conventional
-and primitive cells, for every property, with random weights of each default network and with the shipped model,
-without enforced symmetry.
+Every property of every network, in float64 and without symmetry enforcement, for the crystals of ``seven_systems``:
+the plain evaluation of the structure as it is must already be invariant to 1e-8 relative to max(norm, 1).
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 
-import seven_systems
-from ase_comformer.graph import build_graph, collate
 from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.tensors import rotate, tensor_property
+from ase_comformer.prediction import predict
+from ase_comformer.tensors import PROPERTIES, rotate
 from ase_comformer.testing import (
     FLOAT64_INVARIANCE,
+    change_cell,
     conventional_cell,
     niggli_cell,
     permute_atoms,
@@ -28,79 +29,169 @@ from ase_comformer.testing import (
     shift_origin,
     supercell,
 )
-from ase_comformer.weights import load_model
+from ase_comformer.weights import load_model, save_weights, weights_folder
+from seven_systems import SEVEN_SYSTEMS
+from tiny import TINY
 
-CRYSTALS = seven_systems.ALL_CRYSTALS
-IDENTITY = np.eye(3)
+ELEMENTS = sorted({str(s) for group in SEVEN_SYSTEMS.values() for atoms in group.values() for s in atoms.symbols})
+COMFORMER = {"width": 16, "graph_settings": {"kind": "radius", "cutoff": 4.5}}
+#: name -> architecture and arguments of the networks that get random weights
+RANDOM: dict[str, tuple[str, dict]] = {
+    "TensorNetwork": ("TensorNetwork", TINY),
+    "eComFormer": ("EComFormer", COMFORMER),
+    "iComFormer": (
+        "IComFormer",
+        {**COMFORMER, "graph_settings": {**COMFORMER["graph_settings"], "lattice_frame": True}},
+    ),
+}
 
 
-def variants(atoms: Atoms) -> Iterator[tuple[str, Atoms, np.ndarray, np.ndarray]]:
-    """Name, structure, rotation of the tensors, and for each atom the atom of ``atoms`` it repeats."""
-    generator = np.random.default_rng(len(atoms))
-    same = np.arange(len(atoms))
-    for name, improper in (("rotation", False), ("improper rotation", True)):
+@dataclass
+class Variant:
+    """Another description of a crystal.
+
+    Attributes:
+        what: the change.
+        atoms: the crystal, described anew.
+        index: the original atom behind each atom.
+        rotation: from the original Cartesian frame.
+    """
+
+    what: str
+    atoms: Atoms
+    index: np.ndarray
+    rotation: np.ndarray
+
+
+def variants(atoms: Atoms, seed: int) -> list[Variant]:
+    """The crystal itself first, then every other description of it."""
+    generator = np.random.default_rng(seed)
+    every, identity = np.arange(len(atoms)), np.eye(3)
+    found = [Variant("itself", atoms, every, identity)]
+    for improper in (False, True):
         rotation = random_rotation(generator, improper)
-        yield name, rotate_atoms(atoms, rotation), rotation, same
-    yield "origin", shift_origin(atoms, generator.uniform(-1, 1, 3)), IDENTITY, same
-    permutation = generator.permutation(len(atoms))
-    yield "permutation", permute_atoms(atoms, permutation), IDENTITY, permutation
-    for repeats in ((2, 1, 1), (2, 2, 2)):
-        yield f"supercell {repeats}", *_with_identity(supercell(atoms, repeats))
-    yield "Niggli cell", *_with_identity(niggli_cell(atoms))
-    yield "primitive cell", *_with_identity(primitive_cell(atoms, 1e-4))
-    yield "conventional cell", *_with_identity(conventional_cell(atoms, 1e-4))
+        what = "improper rotation" if improper else "proper rotation"
+        found.append(Variant(what, rotate_atoms(atoms, rotation), every, rotation))
+    shift = generator.normal(size=3) @ atoms.cell.array
+    found.append(Variant("origin shift", shift_origin(atoms, shift), every, identity))
+    order = generator.permutation(len(atoms))
+    found.append(Variant("permutation", permute_atoms(atoms, order), order, identity))
+    primitive, original = primitive_cell(atoms)
+    chosen = {
+        "supercell 2x1x1": supercell(atoms, (2, 1, 1)),
+        "primitive cell": (primitive, original),
+        "conventional cell": conventional_cell(atoms),
+        "Niggli cell": niggli_cell(atoms),
+        "skew cell": change_cell(atoms, np.array([[1, 1, 0], [0, 1, 0], [-1, 2, 1]]) @ atoms.cell.array),
+    }
+    eightfold, index = supercell(primitive, (2, 2, 2))
+    chosen["supercell 2x2x2 of the primitive cell"] = eightfold, original[index]
+    if len(atoms) == len(primitive):
+        chosen.pop("primitive cell")
+    else:
+        reduced, index = niggli_cell(primitive)
+        chosen["Niggli cell of the primitive cell"] = reduced, original[index]
+    found.extend(Variant(what, changed, index, identity) for what, (changed, index) in chosen.items())
+    # everything at once, which no single change would show
+    larger, index = supercell(primitive, np.array([[1, 1, 0], [0, 2, 0], [-1, 0, 1]]))
+    rotation, order = random_rotation(generator, improper=True), generator.permutation(len(larger))
+    turned = permute_atoms(shift_origin(rotate_atoms(larger, rotation), generator.normal(size=3)), order)
+    found.append(Variant("all at once", turned, original[index][order], rotation))
+    return found
 
 
-def _with_identity(changed: tuple[Atoms, np.ndarray]) -> tuple[Atoms, np.ndarray, np.ndarray]:
-    return changed[0], IDENTITY, changed[1]
+@cache
+def described(system: str) -> dict[str, list[Variant]]:
+    return {name: variants(atoms, seed) for seed, (name, atoms) in enumerate(SEVEN_SYSTEMS[system].items())}
 
 
-def random_networks() -> dict[str, list]:
-    networks = []
-    for number, name in enumerate(("TensorNetwork", "EComFormer", "IComFormer")):
-        torch.manual_seed(number)
-        networks.append(ARCHITECTURES[name]().double().eval())
-    return networks
+def expected(name: str, original: np.ndarray, variant: Variant) -> np.ndarray:
+    """What the property of the original crystal becomes in another description."""
+    entry = PROPERTIES[name]
+    value = original[variant.index] if entry.per_atom else original
+    return value if entry.rank == 0 else rotate(value, variant.rotation, name)
 
 
-def shipped_networks() -> list:
-    model = load_model("default", "cpu", "float64")
-    return list({id(n): n for name in model.properties for n in model.entries(name)}.values())
+def assert_invariant(system: str, model: str, properties: Sequence[str]) -> dict[str, float]:
+    """Compare all descriptions of all crystals of a system; returns the largest norm of each property.
+
+    The error must also be small relative to that norm, so that small outputs do not hide behind max(norm, 1).
+    """
+    crystals = described(system)
+    flat = [variant for found in crystals.values() for variant in found]
+    outputs = predict(
+        [variant.atoms for variant in flat],
+        properties,
+        model=model,
+        dtype="float64",
+        device="cpu",
+        enforce_symmetry=False,
+        batch_size=16,
+        on_error="raise",
+    )
+    worst: dict[str, tuple[float, str]] = {}
+    norms = dict.fromkeys(properties, 0.0)
+    largest = dict.fromkeys(properties, 0.0)
+    start = 0
+    for name, found in crystals.items():
+        original = outputs[start]
+        for variant, output in zip(found, outputs[start : start + len(found)], strict=True):
+            for key in properties:
+                reference = expected(key, np.asarray(original[key]), variant)
+                error = relative_error(output[key], reference)
+                worst[key] = max(worst.get(key, (0.0, "")), (error, f"{name}, {variant.what}"))
+                norms[key] = max(norms[key], float(np.linalg.norm(output[key])))
+                largest[key] = max(largest[key], float(np.linalg.norm(output[key] - reference)))
+        start += len(found)
+    failed = {key: value for key, value in worst.items() if not value[0] <= FLOAT64_INVARIANCE}
+    assert not failed, failed
+    assert all(largest[key] <= FLOAT64_INVARIANCE * norms[key] for key in properties), (largest, norms)
+    return norms
 
 
-@pytest.fixture(scope="module", params=["random", "shipped"])
-def networks(request: pytest.FixtureRequest) -> list:
-    return random_networks() if request.param == "random" else shipped_networks()
+@pytest.fixture(scope="module")
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Paths of networks with random weights of every architecture."""
+    directory = tmp_path_factory.mktemp("random")
+    paths = {}
+    for name, (architecture, arguments) in RANDOM.items():
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            network = ARCHITECTURES[architecture](**arguments)
+            with torch.no_grad():
+                for parameter in network.parameters():  # heads that start at zero would make the test empty
+                    if not parameter.any():
+                        parameter.normal_(std=0.3)
+        covered = {key: {"elements": ELEMENTS, "functional": "none", "kind": "random"} for key in network.properties}
+        paths[name] = str(save_weights(network, directory, name, {"properties": covered}))
+    return paths
 
 
-def evaluate(network, structures: list[Atoms]) -> list[dict[str, np.ndarray]]:
-    graphs = [build_graph(atoms, network.graph_settings) for atoms in structures]
-    with torch.no_grad():
-        out = network(collate(graphs), network.properties)
-    ends = np.cumsum([len(atoms) for atoms in structures])[:-1]
-    results: list[dict[str, np.ndarray]] = [{} for _ in structures]
-    for name, values in out.items():
-        parts = np.split(values.numpy(), ends) if tensor_property(name).per_atom else list(values.numpy())
-        for result, part in zip(results, parts, strict=True):
-            result[name] = part
-    return results
+def test_there_are_at_least_forty_crystals_over_the_seven_systems():
+    assert len(SEVEN_SYSTEMS) == 7
+    assert sum(map(len, SEVEN_SYSTEMS.values())) >= 40
+    assert all(len(group) >= 6 for group in SEVEN_SYSTEMS.values())
 
 
-def test_there_are_forty_crystals_of_seven_systems() -> None:
-    assert len(CRYSTALS) >= 40
+@pytest.mark.parametrize("system", SEVEN_SYSTEMS)
+def test_descriptions_cover_every_change_and_keep_the_density(system: str):
+    for found in described(system).values():
+        density = len(found[0].atoms) / found[0].atoms.cell.volume
+        for variant in found:
+            assert len(variant.atoms) / variant.atoms.cell.volume == pytest.approx(density)
+            np.testing.assert_array_equal(variant.atoms.numbers, found[0].atoms.numbers[variant.index])
+            np.testing.assert_allclose(variant.rotation @ variant.rotation.T, np.eye(3), atol=1e-12)
 
 
-@pytest.mark.parametrize("label", list(CRYSTALS))
-def test_predictions_do_not_depend_on_the_description(label: str, networks: list) -> None:
-    atoms = CRYSTALS[label]
-    changed = list(variants(atoms))
-    for network in networks:
-        reference, *others = evaluate(network, [atoms, *(entry[1] for entry in changed)])
-        for (what, _, rotation, origin), result in zip(changed, others, strict=True):
-            for name, value in result.items():
-                entry = tensor_property(name)
-                expected = reference[name][origin] if entry.per_atom else reference[name]
-                if entry.rank:
-                    expected = np.asarray(rotate(expected, rotation, name))
-                error = relative_error(value, expected)
-                assert error < FLOAT64_INVARIANCE, f"{type(network).__name__} {name} under {what}: {error:.1e}"
+@pytest.mark.parametrize("system", SEVEN_SYSTEMS)
+@pytest.mark.parametrize("architecture", RANDOM)
+def test_random_weights_are_invariant(architecture: str, system: str, random_models: dict[str, str]):
+    properties = load_model(random_models[architecture], dtype="float64").properties
+    norms = assert_invariant(system, random_models[architecture], properties)
+    assert all(norm > 1e-3 for norm in norms.values()), f"an output is too small to show anything: {norms}"
+
+
+@pytest.mark.skipif(not (weights_folder() / "default.json").exists(), reason="no shipped default model")
+@pytest.mark.parametrize("system", SEVEN_SYSTEMS)
+def test_shipped_weights_are_invariant(system: str):
+    assert_invariant(system, "default", load_model("default", dtype="float64").properties)
