@@ -159,9 +159,11 @@ def random_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             torch.manual_seed(1)
             network = ARCHITECTURES[architecture](**arguments)
             with torch.no_grad():
-                for parameter in network.parameters():  # heads that start at zero would make the test empty
-                    if not parameter.any():
+                for parameter in network.parameters():
+                    if not parameter.any():  # heads that start at zero would make the test empty
                         parameter.normal_(std=0.3)
+                    elif parameter.dim() > 1:  # and small weights nearly isotropic tensors
+                        parameter.mul_(2.0)
         covered = {key: {"elements": ELEMENTS, "functional": "none", "kind": "random"} for key in network.properties}
         paths[name] = str(save_weights(network, directory, name, {"properties": covered}))
     return paths
