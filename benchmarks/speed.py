@@ -47,6 +47,7 @@ def measure(given: argparse.Namespace, batch: int, enforce: bool, threads: int) 
     from ase_comformer.graph import build_graph, build_reduced_graph, collate
     from ase_comformer.predictor import Predictor
     from ase_comformer.projection import project
+    from ase_comformer.structure import validate_structure
     from ase_comformer.symmetry import analyse_space_group
     from ase_comformer.training.data import load_records
 
@@ -77,7 +78,11 @@ def measure(given: argparse.Namespace, batch: int, enforce: bool, threads: int) 
             return [network(graph, (PROPERTY,)) for graph in joined for network in networks]
 
     tensors = np.random.default_rng(0).normal(size=(len(atoms), 3, 3))
-    stages: dict[str, Callable[[], object]] = {"graph": graphs, "network": evaluate}
+    stages: dict[str, Callable[[], object]] = {
+        "validation": lambda: [validate_structure(a) for a in atoms],
+        "graph": graphs,
+        "network": evaluate,
+    }
     if enforce:
         stages["symmetry"] = lambda: [analyse_space_group(a) for a in atoms]
         stages["projection"] = lambda: [project(PROPERTY, t, g) for t, g in zip(tensors, groups, strict=True)]
@@ -129,7 +134,7 @@ def main() -> None:
         title=f"ms per crystal (CPU / wall): {PROPERTY}, {crystals} dielectric test crystals, "
         f"mean of {networks} network(s)"
     )
-    names = ("symmetry", "graph", "network", "projection", "total", "training step")
+    names = ("validation", "symmetry", "graph", "network", "projection", "total", "training step")
     for heading in ("configuration", "edges", *names, "anchor / total CPU"):
         table.add_column(heading, justify="right")
     anchors = [f"{1e3 * ANCHORS[n]:.1f}" if n in ANCHORS else "" for n in names]
