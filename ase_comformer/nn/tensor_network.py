@@ -26,7 +26,11 @@ FUNCTIONALS = {
     "piezoelectric_tensor": "PBE",
     "formation_energy": "PBE",
 }
-TENSOR_NETWORK_PROPERTIES = tuple(FUNCTIONALS)
+#: Labels that only teach the trunk; never shipped. Their functional is PBE whatever the record's tensors follow.
+AUXILIARY = {"band_gap": "PBE"}
+TENSOR_NETWORK_PROPERTIES = (*FUNCTIONALS, *AUXILIARY)
+#: All labels of these are PBE, so the fidelity of a record does not apply to them.
+_ONE_FUNCTIONAL = ("formation_energy", "band_gap")
 
 
 class TensorNetwork(nn.Module):
@@ -45,7 +49,7 @@ class TensorNetwork(nn.Module):
     def __init__(
         self,
         *,
-        properties: Sequence[str] = TENSOR_NETWORK_PROPERTIES,
+        properties: Sequence[str] = tuple(FUNCTIONALS),
         graph_settings: GraphSettings | dict[str, Any] | None = None,
         scalars: int = 64,
         vectors: int = 32,
@@ -104,9 +108,8 @@ class TensorNetwork(nn.Module):
             "born_effective_charges": lambda: BornHead(**widths),
             "elastic_tensor": lambda: ElasticHead(**edge_widths),
             "piezoelectric_tensor": lambda: PiezoelectricHead(**edge_widths),
-            "formation_energy": lambda: nn.Sequential(
-                nn.Linear(crystal, crystal), nn.SiLU(), nn.Linear(crystal, 1)
-            ),
+            "formation_energy": lambda: _scalar_head(crystal),
+            "band_gap": lambda: _scalar_head(crystal),
         }
         needed = [name for name in TENSOR_NETWORK_PROPERTIES if name in self.properties]
         if "static_dielectric_tensor" in needed and "dielectric_tensor" not in needed:
@@ -138,8 +141,9 @@ class TensorNetwork(nn.Module):
         crystal = self.crystal(torch.cat([pooled, density.unsqueeze(1).to(pooled.dtype)], dim=1)) + pooled
 
         def given(name: str) -> HeadInput:
-            if fidelity is None:
-                token = self.fidelity.weight[self.fidelities.index(FUNCTIONALS[name])]
+            if fidelity is None or name in _ONE_FUNCTIONAL:
+                functional = FUNCTIONALS.get(name) or AUXILIARY[name]
+                token = self.fidelity.weight[self.fidelities.index(functional)]
             else:
                 token = self.fidelity(fidelity)
             return HeadInput(graph, edge, node, nn.functional.silu(crystal + token))
@@ -154,6 +158,12 @@ class TensorNetwork(nn.Module):
             elif name == "formation_energy":
                 reference = pool(graph, self.element_reference[graph.numbers])
                 result[name] = self.heads[name](given(name).crystal).squeeze(1) + reference
+            elif name == "band_gap":
+                result[name] = nn.functional.softplus(self.heads[name](given(name).crystal).squeeze(1))
             elif name != "dielectric_tensor":
                 result[name] = self.heads[name](given(name))
         return {name: result[name] for name in properties}
+
+
+def _scalar_head(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))

@@ -90,7 +90,7 @@ def loss_terms(predictions: dict[str, Tensor], targets: Targets) -> dict[str, Te
             terms[name] = total / torch.bincount(slot).to(error.dtype)
         elif name == "piezoelectric_tensor":
             terms[name] = piezoelectric_loss(predicted, label)
-        elif name == "formation_energy":
+        elif name in ("formation_energy", "band_gap"):
             terms[name] = smooth(predicted - label, 0.01)
         else:
             terms[name] = relative_tensor_loss(predicted, label)

@@ -5,7 +5,7 @@ averaged. Records whose labels are known to be unreliable are left out by flag, 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,14 @@ UNFIT_FLAGS: dict[str, tuple[str, ...]] = {
     "elastic_tensor": ("not_positive_definite", "frame_unconfirmed"),
     "piezoelectric_tensor": (),
     "formation_energy": ("outlier", "sources_disagree"),
+    "band_gap": ("mp_metal_label",),
 }
+
+#: Cells of more atoms are left out: they are few and cost as much as the others together.
+MAX_ATOMS = 200
+
+#: Further labels of a record, kept among its extras: property -> extra.
+JOINED_LABELS = {"formation_energy": "e_form", "band_gap": "gap"}
 
 
 @dataclass
@@ -94,7 +101,7 @@ def load_samples(
     fidelities: Sequence[str] = ("PBEsol", "PBE"),
     folder: Path | None = None,
     cache: Path | None = None,
-    max_atoms: int = 200,
+    max_atoms: Mapping[str, int] | None = None,
 ) -> SampleSet:
     """Load, drop unfit labels, build graphs.
 
@@ -107,20 +114,27 @@ def load_samples(
         fidelities: functionals, in the order of the network.
         folder: of the data package; the environment variable where None.
         cache: of the graphs.
-        max_atoms: larger cells are left out.
+        max_atoms: data set -> size in atoms above which its cells are left out, ``MAX_ATOMS`` where missing.
     """
     records: list[Record] = []
     owner: list[int] = []
+    structures: set[tuple[str, bytes]] = set()
     for index, dataset in enumerate(datasets):
+        largest = (max_atoms or {}).get(dataset, MAX_ATOMS)
         for record in load_records(dataset, folder, splits):
+            key = (record.id, record.atoms.positions.tobytes())
+            if key in structures:  # phonon database crystals of formation_energy: labelled by dielectric_born already
+                continue
+            _join_labels(record)
             record.labels = {
                 name: value
                 for name, value in record.labels.items()
                 if name in properties and not any(flag.startswith(UNFIT_FLAGS[name]) for flag in record.flags)
             }
-            if len(record.atoms) <= max_atoms and (record.labels or _has_moduli(record, properties)):
+            if len(record.atoms) <= largest and (record.labels or _has_moduli(record, properties)):
                 records.append(record)
                 owner.append(index)
+                structures.add(key)
     logger.info("%d records of %s, %s", len(records), ", ".join(datasets), "+".join(splits))
     store = build_store([record.atoms for record in records], settings, reduced=reduced, cache=cache)
     born, born_mask = _born_labels(records, store, reduced)
@@ -144,6 +158,12 @@ def load_samples(
         dataset=torch.tensor(owner),
         datasets=tuple(datasets),
     )
+
+
+def _join_labels(record: Record) -> None:
+    for name, extra in JOINED_LABELS.items():
+        if record.extras.get(extra) is not None:
+            record.labels.setdefault(name, float(record.extras[extra]))
 
 
 def _has_moduli(record: Record, properties: Sequence[str]) -> bool:

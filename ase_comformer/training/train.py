@@ -37,6 +37,7 @@ class TrainingConfig:
         loss_weights: per property, 1 where missing.
         criterion: property -> weight in the validation figure that picks the best epoch.
         reduced: train on symmetry-reduced graphs.
+        max_atoms: data set -> size in atoms above which its cells are left out, 200 where missing.
         initial: weights to start from (safetensors; parameters that fit by name and shape are taken).
     """
 
@@ -49,6 +50,7 @@ class TrainingConfig:
     criterion: dict[str, float] = field(default_factory=dict)
     repeat: dict[str, int] = field(default_factory=dict)
     reduced: bool = True
+    max_atoms: dict[str, int] = field(default_factory=dict)
     splits: list[str] = field(default_factory=lambda: ["train"])
     initial: str | None = None
     epochs: int = 50
@@ -111,6 +113,7 @@ class Trainer:
             "properties": config.properties,
             "settings": self.network.graph_settings,
             "reduced": config.reduced,
+            "max_atoms": config.max_atoms,
             "folder": folder,
             "cache": Path(config.output) / "cache",
         }
