@@ -20,11 +20,13 @@ MAX_ATOMIC_NUMBER = 103
 
 @dataclass
 class EdgeGeometry:
-    """What every layer needs of an edge: unit vector (E, 3), type-2e harmonics (E, 5), basis (E, K), weight (E, 1).
+    """What every layer needs of an edge.
 
-    ``weight`` is orbit size times cut-off envelope over a typical number of neighbours.
+    Distance (E,) A, unit vector (E, 3), type-2e harmonics (E, 5), basis (E, K), weight (E, 1): orbit size times
+    cut-off envelope over a typical number of neighbours.
     """
 
+    distance: Tensor
     unit: Tensor
     tensor: Tensor
     basis: Tensor
@@ -201,16 +203,18 @@ class CartesianTrunk(nn.Module):
         dyad = (unit.unsqueeze(2) * unit.unsqueeze(1)).unsqueeze(-1)
         basis, envelope = self.radial_basis(distance.squeeze(1))
         return EdgeGeometry(
+            distance=distance.squeeze(1),
             unit=unit,
             tensor=self.basis.from_matrix(dyad).squeeze(-1),
             basis=basis,
             weight=envelope * graph.edge_weight.unsqueeze(1) / self.mean_neighbours,
         )
 
-    def forward(self, graph: CrystalGraph, edge: EdgeGeometry) -> NodeFeatures:
-        """Node features of a batch."""
+    def forward(self, graph: CrystalGraph, edge: EdgeGeometry, scalars: Tensor | None = None) -> NodeFeatures:
+        """Node features of a batch; ``scalars`` (n, C0) start it, the element embedding where None."""
         rotation = None if graph.atom_rotation is None else self.basis.rotation(graph.atom_rotation)
-        scalars = self.embedding(graph.numbers)
+        if scalars is None:
+            scalars = self.embedding(graph.numbers)
         count = len(scalars)
         node = NodeFeatures(
             scalars, scalars.new_zeros(count, 3, self.vectors), scalars.new_zeros(count, 5, self.vectors)

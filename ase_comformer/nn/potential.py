@@ -1,0 +1,188 @@
+"""The potential energy surface: atomic energies of a smooth Cartesian trunk, forces and stress by differentiation.
+
+E = sum_i [ reference(Z_i) + (1 - exp(-density_i)) e(h_i) + sum_j ZBL(r_ij) / 2 ]: an isolated atom has exactly its
+reference energy, and atoms cannot fuse. Energies depend on edge vectors only, so forces and stress follow from one
+derivative per edge, on plain and on symmetry-reduced graphs (DESIGN.md section 6).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from ase.data import covalent_radii
+from torch import Tensor, nn
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.graph import CrystalGraph, GraphSettings
+from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
+from ase_comformer.nn.radial import polynomial_envelope
+
+#: The energy surface that a prediction follows, first of the fidelities.
+FIDELITIES = ("PBE labelled", "PBE", "PBEsol")
+
+
+@dataclass
+class PotentialResult:
+    """Energy (B,) eV, atomic energies (A,) eV, forces (A, 3) eV/A, stress (B, 3, 3) eV/A^3 in ASE's sign."""
+
+    energy: Tensor
+    energies: Tensor
+    forces: Tensor
+    stress: Tensor
+
+
+class Potential(nn.Module):
+    """Trunk, readout and repulsion; see the module docstring.
+
+    Args:
+        graph_settings: the radius graph it reads, as a dict or ``GraphSettings``.
+        scalars, vectors, layers, radial, hidden: the trunk (``CartesianTrunk``).
+        fidelities: names of the energy surfaces that training labels came from; predictions follow the first.
+    """
+
+    element_reference: Tensor
+    energy_scale: Tensor
+
+    def __init__(
+        self,
+        *,
+        graph_settings: GraphSettings | dict[str, Any] | None = None,
+        scalars: int = 64,
+        vectors: int = 16,
+        layers: int = 3,
+        radial: int = 8,
+        hidden: int = 64,
+        fidelities: Sequence[str] = FIDELITIES,
+    ) -> None:
+        super().__init__()
+        settings = GraphSettings(**graph_settings) if isinstance(graph_settings, dict) else graph_settings
+        self.graph_settings = settings or GraphSettings(cutoff=5.0)
+        if self.graph_settings.kind != "radius":
+            raise UnknownNameError(f"the potential needs a radius graph, not {self.graph_settings.kind!r}")
+        self.fidelities = tuple(fidelities)
+        self.properties = ("energy", "energies", "forces", "stress")
+        self.arguments: dict[str, Any] = {
+            "graph_settings": {"kind": "radius", "cutoff": self.graph_settings.cutoff},
+            "scalars": scalars,
+            "vectors": vectors,
+            "layers": layers,
+            "radial": radial,
+            "hidden": hidden,
+            "fidelities": list(self.fidelities),
+        }
+        cutoff = self.graph_settings.cutoff
+        self.trunk = CartesianTrunk(
+            scalars=scalars, vectors=vectors, layers=layers, radial=radial, hidden=hidden, cutoff=cutoff
+        )
+        self.fidelity = nn.Embedding(len(self.fidelities), scalars)
+        nn.init.zeros_(self.fidelity.weight)
+        self.readout = nn.Sequential(nn.Linear(scalars, scalars), nn.SiLU(), nn.Linear(scalars, 1))
+        self.repulsion = ZBLRepulsion()
+        self.register_buffer("element_reference", torch.zeros(len(self.fidelities), MAX_ATOMIC_NUMBER + 1))
+        self.register_buffer("energy_scale", torch.ones(()))
+
+    def forward(self, graph: CrystalGraph, fidelity: Tensor | None = None) -> Tensor:
+        """(n,) eV, energy of every node.
+
+        Args:
+            graph: plain or reduced.
+            fidelity: (B,) index into ``fidelities``; the first where None.
+        """
+        chosen = torch.zeros_like(graph.numbers) if fidelity is None else fidelity[graph.node_crystal]
+        edge = self.trunk.edge_geometry(graph)
+        start = self.trunk.embedding(graph.numbers) + self.fidelity(chosen)
+        node = self.trunk(graph, edge, start)
+        density = edge.weight.new_zeros(len(start)).index_add(
+            0, graph.edge_receiver, edge.weight.squeeze(1) * self.trunk.mean_neighbours
+        )
+        bound = self.readout(node.scalars).squeeze(1) * self.energy_scale * -torch.expm1(-density)
+        return self.element_reference[chosen, graph.numbers] + bound + self.repulsion(graph, edge)
+
+
+class ZBLRepulsion(nn.Module):
+    """Universal screened nuclear repulsion (Ziegler, Biersack, Littmark 1985), zero beyond the sum of covalent radii.
+
+    The polynomial envelope takes it to zero with two zero derivatives, so it acts on compressed bonds only.
+    """
+
+    radius: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        radii = torch.as_tensor(covalent_radii[: MAX_ATOMIC_NUMBER + 1], dtype=torch.float64)
+        self.register_buffer("radius", radii.nan_to_num(1.5), persistent=False)
+
+    def forward(self, graph: CrystalGraph, edge: EdgeGeometry) -> Tensor:
+        """(n,) eV, half of the pair energies of every node."""
+        receiver, sender = graph.numbers[graph.edge_receiver], graph.numbers[graph.edge_sender]
+        reach = (self.radius[receiver] + self.radius[sender]).to(edge.distance.dtype)
+        # few pairs are that close; the others need not be evaluated
+        close = torch.nonzero(edge.distance < reach).squeeze(1)
+        distance = edge.distance[close]
+        first, second = receiver[close].to(distance.dtype), sender[close].to(distance.dtype)
+        x = distance / (0.8854 * 0.529177 / (first**0.23 + second**0.23))
+        screening = sum(
+            factor * torch.exp(-rate * x)
+            for factor, rate in ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016))
+        )
+        coulomb = 14.399645 * first * second / distance  # e^2 / (4 pi eps0) in eV A
+        energy = 0.5 * coulomb * screening * polynomial_envelope(distance / reach[close], 1.0)
+        energy = energy * graph.edge_weight[close]
+        return energy.new_zeros(len(graph.numbers)).index_add(0, graph.edge_receiver[close], energy)
+
+
+def derivatives(
+    network: nn.Module, graph: CrystalGraph, fidelity: Tensor | None = None, *, create_graph: bool = False
+) -> PotentialResult:
+    """Energy, forces and stress of a batch.
+
+    Args:
+        network: ``Potential`` or anything that maps (graph, fidelity) to node energies.
+        graph: plain or reduced; a reduced graph must be of an exactly symmetric structure (forces are those of the
+            idealised one).
+        fidelity: (B,) see ``Potential.forward``.
+        create_graph: keep what a loss on forces and stress needs.
+    """
+    vectors = graph.edge_vector.detach().requires_grad_(True)
+    with torch.enable_grad():
+        node_energy = network(replace(graph, edge_vector=vectors), fidelity)
+        orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
+        total = (node_energy * orbit_size).sum()
+        if len(vectors) and total.requires_grad:
+            (gradient,) = torch.autograd.grad(total, vectors, create_graph=create_graph, allow_unused=True)
+            gradient = torch.zeros_like(vectors) if gradient is None else gradient
+        else:
+            gradient = torch.zeros_like(vectors)
+    energies = node_energy[graph.atom_node]
+    energy = energies.new_zeros(graph.crystal_count).index_add(0, graph.atom_crystal, energies)
+    forces = _forces(graph, gradient, orbit_size)
+    return PotentialResult(energy, energies, forces, _stress(graph, gradient))
+
+
+def _forces(graph: CrystalGraph, gradient: Tensor, orbit_size: Tensor) -> Tensor:
+    """(A, 3): on receivers + dE/dr, on senders - D(g)^T dE/dr, projected on the site group, carried to all atoms."""
+    back = gradient
+    if graph.edge_rotation is not None:
+        back = torch.einsum("exy,ex->ey", graph.edge_rotation, gradient)
+    on_node = gradient.new_zeros(len(graph.numbers), 3)
+    on_node = on_node.index_add(0, graph.edge_receiver, gradient).index_add(0, graph.edge_sender, -back)
+    if graph.site_vector_projector is None or graph.atom_rotation is None:
+        return on_node
+    on_node = torch.einsum("nxy,ny->nx", graph.site_vector_projector, on_node) / orbit_size.unsqueeze(1)
+    return torch.einsum("axy,ay->ax", graph.atom_rotation, on_node[graph.atom_node])
+
+
+def _stress(graph: CrystalGraph, gradient: Tensor) -> Tensor:
+    """(B, 3, 3) sum over edges of r (x) dE/dr over the volume, averaged over the point group."""
+    crystal = graph.node_crystal[graph.edge_receiver]
+    virial = gradient.new_zeros(graph.crystal_count, 3, 3).index_add(
+        0, crystal, gradient.unsqueeze(2) * graph.edge_vector.detach().unsqueeze(1)
+    )
+    virial = (virial + virial.transpose(1, 2)) / (2 * graph.volume[:, None, None].to(virial.dtype))
+    rotation, owner = graph.operation_rotation, graph.operation_crystal
+    if rotation is None or owner is None:
+        return virial
+    turned = rotation @ virial[owner] @ rotation.transpose(1, 2)
+    order = torch.bincount(owner, minlength=graph.crystal_count).to(virial.dtype)
+    return torch.zeros_like(virial).index_add(0, owner, turned) / order[:, None, None]
