@@ -1,11 +1,12 @@
 """Symmetry-reduced evaluation is exact: 300 crystals of the data package, every property, float64, random weights.
 
+Energies, forces and stress included. Results are compared crystal by crystal, so that batches are tested too.
 Reduced and plain graphs are of the same idealised structure (DESIGN.md section 6). The crystals are the smallest of
 each space group, training and validation splits only; all triclinic ones come first, because there are few.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -17,9 +18,10 @@ from torch import nn
 
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.nn import ARCHITECTURES
+from ase_comformer.nn.potential import Potential, derivatives
+from ase_comformer.nn.tensor_network import TENSOR_NETWORK_PROPERTIES
 from ase_comformer.predictor import PreparedCrystal
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
-from ase_comformer.tensors import PROPERTIES
 from ase_comformer.testing import REDUCED_EVALUATION, change_cell, permute_atoms, shift_origin, supercell
 from ase_comformer.training.data import data_folder, load_records
 
@@ -28,10 +30,14 @@ LARGEST_CELL = 16
 RADIUS = {"kind": "radius", "cutoff": 4.5}
 FRAMED = {**RADIUS, "lattice_frame": True}
 SHELL = {"kind": "shell", "neighbours": 12}
-WIDTHS = {"scalars": 16, "vectors": 8, "layers": 3, "radial": 6, "hidden": 16, "crystal": 16, "high": 4}
+WIDTHS = {"scalars": 16, "vectors": 8, "layers": 3, "radial": 6, "hidden": 16}
 #: name -> architecture and arguments; every network that takes reduced graphs
 NETWORKS: dict[str, tuple[str, dict]] = {
-    "TensorNetwork": ("TensorNetwork", {**WIDTHS, "graph_settings": RADIUS}),
+    "TensorNetwork": (
+        "TensorNetwork",
+        {**WIDTHS, "crystal": 16, "high": 4, "properties": TENSOR_NETWORK_PROPERTIES, "graph_settings": RADIUS},
+    ),
+    "Potential": ("Potential", {**WIDTHS, "graph_settings": RADIUS}),
     "eComFormer": ("EComFormer", {"width": 16, "channels": 4, "graph_settings": RADIUS}),
     "iComFormer": ("IComFormer", {"width": 16, "graph_settings": FRAMED}),
     "eComFormer of the paper": ("EComFormer", {"preset": "paper", "width": 16, "graph_settings": SHELL}),
@@ -40,6 +46,10 @@ NETWORKS: dict[str, tuple[str, dict]] = {
         {"preset": "paper", "width": 16, "graph_settings": {**SHELL, "lattice_frame": True}},
     ),
 }
+CLASSES: dict[str, type[nn.Module]] = {**ARCHITECTURES, "Potential": Potential}
+#: networks with tensors and atomic outputs, which another description of the crystal could spoil
+EQUIVARIANT = ("TensorNetwork", "Potential")
+PER_ATOM = ("born_effective_charges", "energies", "forces")
 GMTNET_PROPERTIES = ("dielectric_tensor", "piezoelectric_tensor", "elastic_tensor")
 
 
@@ -78,7 +88,7 @@ def groups() -> tuple[SpaceGroup, ...]:
 def network(name: str) -> nn.Module:
     """Random weights; parameters and buffers that start at zero are filled, statistics are those of no batch."""
     architecture, arguments = NETWORKS[name]
-    return randomised(ARCHITECTURES[architecture](**arguments))
+    return randomised(CLASSES[architecture](**arguments))
 
 
 def randomised(built: nn.Module) -> nn.Module:
@@ -97,19 +107,20 @@ def batches(graphs: Sequence[CrystalGraph], size: int = 25) -> Iterator[CrystalG
         yield collate(graphs[start : start + size])
 
 
+def outputs(net: nn.Module, batch: CrystalGraph) -> dict[str, torch.Tensor]:
+    return vars(derivatives(net, batch)) if isinstance(net, Potential) else net(batch, net.properties)
+
+
 @torch.no_grad()
 def evaluate(net: nn.Module, graphs: Sequence[CrystalGraph]) -> list[dict[str, np.ndarray]]:
-    """Every property of every crystal; Born charges of the atoms of its graph."""
+    """Every property of every crystal; Born charges and forces of the atoms of its graph."""
     results: list[dict[str, np.ndarray]] = []
     for batch in batches(graphs):
-        output = {name: value.numpy() for name, value in net(batch, net.properties).items()}
+        output = {name: value.detach().numpy() for name, value in outputs(net, batch).items()}
         for crystal in range(batch.crystal_count):
             rows = (batch.atom_crystal == crystal).numpy()
             results.append(
-                {
-                    name: value[rows] if PROPERTIES[name].per_atom else value[crystal]
-                    for name, value in output.items()
-                }
+                {name: value[rows] if name in PER_ATOM else value[crystal] for name, value in output.items()}
             )
     return results
 
@@ -194,12 +205,35 @@ def test_reduced_evaluation_equals_the_plain_one(name: str):
 
 
 @needs_data
-def test_batches_may_mix_reduced_and_plain_graphs():
-    net = network("TensorNetwork")
+@pytest.mark.parametrize("name", ["TensorNetwork", "Potential"])
+def test_no_property_is_left_out(name: str):
+    given = {"TensorNetwork": TENSOR_NETWORK_PROPERTIES, "Potential": ("energy", "energies", "forces", "stress")}
+    assert set(plain_results(name)[0]) == set(given[name]) == set(network(name).properties)
+
+
+@needs_data
+def test_reduced_forces_of_compressed_crystals_equal_the_plain_ones():
+    """Closer than the covalent radii, where the repulsion acts; the space group stays that of the crystal."""
+    net, squeezed = network("Potential"), []
+    for group in groups():
+        atoms = group.primitive.copy()
+        atoms.set_cell(0.7 * atoms.cell.array, scale_atoms=True)
+        squeezed.append(replace(group, primitive=atoms))
+    plain = evaluate(net, [build_graph(group.primitive, net.graph_settings) for group in squeezed])
+    reduced = evaluate(net, [build_reduced_graph(group, net.graph_settings) for group in squeezed])
+    energies = [values["energies"].max() for values in plain]
+    assert np.median(energies) > 2 * max(values["energies"].max() for values in plain_results("Potential"))
+    assert_agree(reduced, plain)
+
+
+@needs_data
+@pytest.mark.parametrize("name", EQUIVARIANT)
+def test_batches_may_mix_reduced_and_plain_graphs(name: str):
+    net = network(name)
     pairs = zip(plain_graphs(net.graph_settings), reduced_graphs(net.graph_settings), strict=True)
     mixed = [pair[crystal % 2] for crystal, pair in enumerate(pairs)]
     assert {graph.is_reduced for graph in mixed[:2]} == {True, False}
-    assert_agree(evaluate(net, mixed), plain_results("TensorNetwork"))
+    assert_agree(evaluate(net, mixed), plain_results(name))
 
 
 @pytest.mark.parametrize("name", GMTNET_PROPERTIES)
@@ -229,13 +263,14 @@ def shuffled(group: SpaceGroup, generator: np.random.Generator) -> SpaceGroup:
 
 
 @needs_data
-def test_results_do_not_depend_on_the_order_of_the_operations():
-    net, generator = network("TensorNetwork"), np.random.default_rng(1)
+@pytest.mark.parametrize("name", EQUIVARIANT)
+def test_results_do_not_depend_on_the_order_of_the_operations(name: str):
+    net, generator = network(name), np.random.default_rng(1)
     others = [shuffled(group, generator) for group in groups()]
     changed = sum(not np.array_equal(a.rotations, b.rotations) for a, b in zip(others, groups(), strict=True))
     assert changed > 0.9 * CRYSTALS
     graphs = [build_reduced_graph(group, net.graph_settings) for group in others]
-    assert_agree(evaluate(net, graphs), plain_results("TensorNetwork"))
+    assert_agree(evaluate(net, graphs), plain_results(name))
 
 
 def renumbered(atoms: Atoms, generator: np.random.Generator) -> tuple[Atoms, np.ndarray]:
@@ -263,18 +298,21 @@ def all_at_once(atoms: Atoms, generator: np.random.Generator) -> tuple[Atoms, np
 
 @needs_data
 @pytest.mark.parametrize("change", [renumbered, skewed, doubled, all_at_once])
-def test_results_do_not_depend_on_representatives_and_cell(change):
-    net, generator = network("TensorNetwork"), np.random.default_rng(2)
-    graphs, sources = [], []
+def test_results_do_not_depend_on_representatives_and_cell(change: Callable):
+    generator = np.random.default_rng(2)
+    others, sources = [], []
     for group in groups():
         atoms, index = change(group.primitive, generator)
         other = shuffled(analyse_space_group(atoms), generator)
         assert other.number == group.number
-        graphs.append(build_reduced_graph(other, net.graph_settings))
+        others.append(other)
         # atom of the original behind each atom of the other primitive cell
         sources.append(index[np.unique(other.atom_to_primitive, return_index=True)[1]])
-    expected = [
-        {name: value[source] if PROPERTIES[name].per_atom else value for name, value in original.items()}
-        for original, source in zip(plain_results("TensorNetwork"), sources, strict=True)
-    ]
-    assert_agree(evaluate(net, graphs), expected, change.__name__)
+    for name in EQUIVARIANT:
+        net = network(name)
+        expected = [
+            {key: value[source] if key in PER_ATOM else value for key, value in original.items()}
+            for original, source in zip(plain_results(name), sources, strict=True)
+        ]
+        graphs = [build_reduced_graph(other, net.graph_settings) for other in others]
+        assert_agree(evaluate(net, graphs), expected, change.__name__)
