@@ -3,8 +3,8 @@
 Over the dielectric, elastic and piezoelectric test splits: directed edges, orbits of edges, and CPU seconds of one
 thread for the same network on the plain and on the symmetry-reduced graph of the same idealised primitive cell.
 "inference" is the network alone in batches of 64; "training step" is forward, loss and backward in batches of 32, in
-float32; medians are over batches. Both graphs of a batch are timed one after the other, so that other load on the machine hits both.
-Graph and symmetry are not counted here: ``benchmarks.speed`` times them.
+float32; medians are over batches. Both graphs of a batch are timed one after the other, so that other load on the
+machine hits both. Graph and symmetry are not counted here: ``benchmarks.speed`` times them.
 """
 
 import argparse
