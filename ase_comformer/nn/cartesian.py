@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
 
 from ase_comformer.graph import CrystalGraph
+from ase_comformer.nn.message_sums import MessageSums, message_sums
 from ase_comformer.nn.radial import BesselBasis
 from ase_comformer.tensors import spherical_basis_l2
 
@@ -66,8 +67,35 @@ class CartesianBasis(nn.Module):
         return torch.einsum("kxy,nmxy->nkm", basis, rotated)
 
 
+class NodeProducts(nn.Module):
+    """Products of two sets of features (8, n, C), vectors before tensors, as one matrix product.
+
+    Returns (15, n, C): t v (3), t t (5), v v (5), then the invariants v.v and t:t.
+    """
+
+    coupling: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        basis = spherical_basis_l2(dtype=torch.float64)
+        coupling = torch.zeros(15, 8, 8, dtype=torch.float64)
+        coupling[0:3, 3:, :3] = basis.permute(1, 0, 2)
+        coupling[3:8, 3:, 3:] = torch.einsum("kxz,axy,byz->kab", basis, basis, basis)
+        coupling[8:13, :3, :3] = basis
+        coupling[13, :3, :3] = torch.eye(3)
+        coupling[14, 3:, 3:] = torch.eye(5)
+        self.register_buffer("coupling", coupling.flatten(1), persistent=False)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """See the class."""
+        outer = (left.unsqueeze(1) * right.unsqueeze(0)).view(64, -1)
+        return (self.coupling.to(outer.dtype) @ outer).view(15, *left.shape[1:])
+
+
 class CartesianLayer(nn.Module):
     """One message passing step followed by products of features on the node.
+
+    Vectors and tensors are one array (8, n, C) here, see ``message_sums``.
 
     Args:
         scalars, vectors: channels; tensors have as many channels as vectors.
@@ -93,69 +121,61 @@ class CartesianLayer(nn.Module):
         self.update = nn.Sequential(
             nn.Linear(2 * scalars + 4 * vectors, 2 * scalars), nn.SiLU(), nn.Linear(2 * scalars, scalars + 5 * vectors)
         )
-        self.basis = CartesianBasis()
+        self.products = NodeProducts()
         self.sizes = [scalars] + [vectors] * 5
 
     def forward(
-        self, node: NodeFeatures, edge: EdgeGeometry, graph: CrystalGraph, rotation: Tensor | None
-    ) -> NodeFeatures:
-        """One step; ``rotation`` (A, 5, 5) is the 2e representation of ``graph.atom_rotation``."""
-        scalar_sum, vector_sum, tensor_sum = self._messages(node, edge, graph, rotation)
-        scalars = node.scalars
-        vectors = node.vectors + self.vector_message(vector_sum)
-        tensors = node.tensors + self.tensor_message(tensor_sum)
-        invariants, products = self._products(vectors, tensors)
+        self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry, sums: MessageSums
+    ) -> tuple[Tensor, Tensor]:
+        """Scalars (n, C0), features (8, n, C1) (None where they are zero) after one step."""
+        scalar_sum, feature_sum = self._messages(scalars, features, edge, sums)
+        change = torch.cat([self.vector_message(feature_sum[:3]), self.tensor_message(feature_sum[3:])])
+        features = change if features is None else features + change
+        left, right = self._pairs(features)
+        products = self.products(left, right)
+        cubic = left * products[:8]
+        invariants = [products[13], products[14], cubic[:3].sum(0), cubic[3:].sum(0)]
         update = self.update(torch.cat([self.norm(scalars), self.scalar_message(scalar_sum), *invariants], dim=-1))
-        change, *gates = update.split(self.sizes, dim=-1)
-        gate = [value.unsqueeze(1) for value in gates]
-        vectors = vectors * (1 + gate[0]) + products[0] * gate[1]
-        tensors = tensors * (1 + gate[2]) + products[1] * gate[3] + products[2] * gate[4]
-        return NodeFeatures(scalars + change, vectors, tensors)
+        change, *gate = update.split(self.sizes, dim=-1)
+        vectors, tensors = features[:3], features[3:]
+        vectors = vectors * (1 + gate[0]) + products[:3] * gate[1]
+        tensors = tensors * (1 + gate[2]) + products[8:13] * gate[3] + products[3:8] * gate[4]
+        return scalars + change, torch.cat([vectors, tensors])
 
     def _messages(
-        self, node: NodeFeatures, edge: EdgeGeometry, graph: CrystalGraph, rotation: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        sender = graph.edge_sender
-        hidden = silu(
-            self.receiver(node.scalars)[graph.edge_receiver]
-            + self.sender(node.scalars)[sender]
-            + self.radial(edge.basis)
-        )
-        weights = (self.edge(hidden) * edge.weight).split(self.parts, dim=-1)
-        vector = edge.unit.unsqueeze(-1) * weights[1].unsqueeze(1)
-        tensor = edge.tensor.unsqueeze(-1) * weights[2].unsqueeze(1)
-        if self.incoming:
-            sent_vectors, sent_tensors = node.vectors[graph.atom_node], node.tensors[graph.atom_node]
-            if rotation is not None:
-                assert graph.atom_rotation is not None
-                sent_vectors, sent_tensors = graph.atom_rotation @ sent_vectors, rotation @ sent_tensors
-            vector = vector + sent_vectors[graph.edge_atom] * weights[3].unsqueeze(1)
-            tensor = tensor + sent_tensors[graph.edge_atom] * weights[4].unsqueeze(1)
-        count = len(graph.numbers)
-        sums = [
-            value.new_zeros((count, *value.shape[1:])).index_add(0, graph.edge_receiver, value)
-            for value in (weights[0], vector, tensor)
-        ]
-        if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
-            sums[1] = graph.site_vector_projector @ sums[1]
-            sums[2] = graph.site_tensor_projector @ sums[2]
-        return sums[0], sums[1], sums[2]
+        self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry, sums: MessageSums
+    ) -> tuple[Tensor, Tensor]:
+        ends = sums.at_ends(self.receiver(scalars), self.sender(scalars))
+        hidden = silu(torch.addmm(ends, edge.basis, self.radial.weight.t()))
+        sizes = [sums.nodes, 3 * sums.nodes, 5 * sums.nodes, sums.pairs]
+        moments, totals = sums.of_edges(hidden).split(sizes), sums.totals.split(sizes)
+        weights, biases = self.edge.weight.split(self.parts), self.edge.bias.split(self.parts)
 
-    def _products(self, vectors: Tensor, tensors: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Invariants (n, C1) v.v, t:t, v.t.v, tr t^3 and products t v, v v, t t of scaled features."""
-        left, right = self.vector_pair(soft_unit(vectors)).chunk(2, dim=-1)
-        first, second = self.tensor_pair(soft_unit(tensors)).chunk(2, dim=-1)
-        matrix, other = self.basis.to_matrix(first), self.basis.to_matrix(second)
-        turned = torch.einsum("nxyc,nyc->nxc", matrix, right)
-        squared = self.basis.from_matrix(torch.einsum("nxyc,nyzc->nxzc", matrix, other))
-        dyad = self.basis.from_matrix(left.unsqueeze(2) * right.unsqueeze(1))
-        invariants = [
-            (left * right).sum(1),
-            (first * second).sum(1),
-            (left * turned).sum(1),
-            (squared * first).sum(1),
-        ]
-        return invariants, [turned, dyad, squared]
+        def summed(part: int, weight: Tensor, bias: Tensor) -> Tensor:
+            """The sum of what the last layer of the edge network makes of ``hidden``."""
+            return torch.addcmul(linear(moments[part], weight), totals[part], bias)
+
+        feature_sum = torch.cat([summed(1, weights[1], biases[1]), summed(2, weights[2], biases[2])])
+        feature_sum = feature_sum.view(8, sums.nodes, -1)
+        if features is not None:
+            # the edge network's last two parts, next to each other, multiply the sender's features
+            first = sum(self.parts[:3])
+            of_pairs = summed(3, self.edge.weight[first:], self.edge.bias[first:])
+            feature_sum = feature_sum + sums.of_senders(features, *of_pairs.chunk(2, dim=1))
+        return summed(0, weights[0], biases[0]), feature_sum
+
+    def _pairs(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Two linear maps of features brought to a size below one, each (8, n, C)."""
+        size = features.square().mean(-1)
+        vector_scale, tensor_scale = torch.rsqrt(1 + size[:3].sum(0)), torch.rsqrt(1 + size[3:].sum(0))
+        pairs = torch.cat(
+            [
+                self.vector_pair(features[:3] * vector_scale.unsqueeze(-1)),
+                self.tensor_pair(features[3:] * tensor_scale.unsqueeze(-1)),
+            ]
+        )
+        left, right = pairs.chunk(2, dim=-1)
+        return left, right
 
 
 def soft_unit(features: Tensor) -> Tensor:
@@ -213,12 +233,13 @@ class CartesianTrunk(nn.Module):
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry, scalars: Tensor | None = None) -> NodeFeatures:
         """Node features of a batch; ``scalars`` (n, C0) start it, the element embedding where None."""
         rotation = None if graph.atom_rotation is None else self.basis.rotation(graph.atom_rotation)
+        harmonics = torch.cat([edge.weight, edge.weight * edge.unit, edge.weight * edge.tensor], dim=1).t()
+        sums = message_sums(graph, harmonics, rotation)
         if scalars is None:
             scalars = self.embedding(graph.numbers)
-        count = len(scalars)
-        node = NodeFeatures(
-            scalars, scalars.new_zeros(count, 3, self.vectors), scalars.new_zeros(count, 5, self.vectors)
-        )
+        features: Tensor | None = None
         for layer in self.layers:
-            node = layer(node, edge, graph, rotation)
-        return node
+            scalars, features = layer(scalars, features, edge, sums)
+        if features is None:
+            features = scalars.new_zeros(8, len(scalars), self.vectors)
+        return NodeFeatures(scalars, features[:3].transpose(0, 1), features[3:].transpose(0, 1))

@@ -364,7 +364,8 @@ def test_each_property_follows_the_functional_of_its_labels():
     graph = graph_of(ALL_CRYSTALS["quartz 32"])
     default = network()(graph, NAMES)
     chosen = {name: network()(graph, NAMES, torch.tensor([k])) for k, name in enumerate(network().fidelities)}
-    torch.testing.assert_close(chosen["PBEsol"]["formation_energy"], chosen["PBE"]["formation_energy"])  # all labels PBE
+    # all labels of the formation energy are PBE
+    torch.testing.assert_close(chosen["PBEsol"]["formation_energy"], chosen["PBE"]["formation_energy"])
     for key in set(NAMES) - {"formation_energy"}:
         followed = FUNCTIONALS[key]
         other = next(name for name in network().fidelities if name != followed)

@@ -1,0 +1,201 @@
+"""The sums over neighbours of a message passing step, as sparse matrices that all layers of a trunk share.
+
+A message is linear in the output of the edge network, so its last linear layer is moved behind the sum: layers sum
+hidden features (E, H) times w Y_m(r), the nine components m of l = 0, 1, 2, and apply the linear layer on nodes. What
+multiplies the sender's own vectors and tensors is summed over the images of one sender first (*pairs* of receiving
+node and sending atom, P of them). Components stand first: arrays are (3 + 5, n, C), vectors 1o before tensors 2e.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ase_comformer.graph import CrystalGraph
+from ase_comformer.nn.sparse import SparsePattern, sparse_product
+
+#: Components of scalars, vectors and tensors.
+COMPONENTS = (1, 3, 5)
+
+
+@dataclass
+class MessageSums:
+    """Sums over edges and pairs of one batch.
+
+    Attributes:
+        nodes: n.
+        pairs: P.
+        ends: (E, 2n) picks receiver and sender of every edge from two tables, one below the other.
+        moments: (9n + P, E), weighted harmonics of the edges of every node and weights of the edges of every pair.
+        moment_values: non-zeros of ``moments``.
+        totals: (9n + P, 1) row sums of ``moments``.
+        carried: (8P, 8n) carries the features of a node onto the sender of every pair.
+        carried_values: non-zeros of ``carried``, rotations times projection on the receiver's site group.
+        arriving: (8n, 8P) sums over the pairs of every node.
+    """
+
+    nodes: int
+    pairs: int
+    ends: SparsePattern
+    moments: SparsePattern
+    moment_values: Tensor
+    totals: Tensor
+    carried: SparsePattern
+    carried_values: Tensor | None
+    arriving: SparsePattern
+
+    def at_ends(self, receiver: Tensor, sender: Tensor) -> Tensor:
+        """(n, C) and (n, C) -> (E, C), receiver[i] + sender[j] for every edge from j to i."""
+        return sparse_product(self.ends, None, torch.cat([receiver, sender]))
+
+    def of_edges(self, hidden: Tensor) -> Tensor:
+        """(E, C) -> (9n + P, C): moments of every node, scalars (n), vectors (3n), tensors (5n), then pairs (P)."""
+        return sparse_product(self.moments, self.moment_values, hidden)
+
+    def of_senders(self, features: Tensor, vector_weight: Tensor, tensor_weight: Tensor) -> Tensor:
+        """Features (8, n, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
+        channels = features.shape[2]
+        sent = sparse_product(self.carried, self.carried_values, features.reshape(-1, channels))
+        sent = sent.view(8, self.pairs, channels)
+        weighted = torch.cat([sent[:3] * vector_weight, sent[3:] * tensor_weight])
+        return sparse_product(self.arriving, None, weighted.view(-1, channels)).view(8, self.nodes, channels)
+
+
+def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None) -> MessageSums:
+    """Prepare the sums of a batch.
+
+    Args:
+        graph: n nodes, E edges.
+        harmonics: (9, E) weighted harmonics of l = 0, 1, 2.
+        rotation: (A, 5, 5) the 2e representation of ``graph.atom_rotation``, None in a plain graph.
+    """
+    nodes, edges = len(graph.numbers), len(graph.edge_receiver)
+    receiver, device = graph.edge_receiver, graph.edge_receiver.device
+    ends = SparsePattern(
+        torch.stack([receiver, nodes + graph.edge_sender], dim=1).flatten(),
+        torch.arange(0, 2 * edges, 2, device=device),
+        2 * nodes,
+    )
+    # edges sorted by receiver, those of one pair together
+    key, order = torch.sort(receiver * len(graph.atom_node) + graph.edge_atom, stable=True)
+    pair_key, pair_of_sorted, pair_size = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
+    pair_receiver = torch.div(pair_key, max(len(graph.atom_node), 1), rounding_mode="floor")
+    pair_atom = pair_key - pair_receiver * len(graph.atom_node)
+    pairs = len(pair_key)
+    moments = _moments(receiver, order, pair_of_sorted, pair_size, nodes)
+    if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
+        vector, tensor = graph.site_vector_projector[receiver], graph.site_tensor_projector[receiver]
+        projected = [
+            (vector * harmonics[1:4].t().unsqueeze(1)).sum(2).t(),
+            (tensor * harmonics[4:].t().unsqueeze(1)).sum(2).t(),
+        ]
+        harmonics = torch.cat([harmonics[:1], *projected])
+    values = torch.cat([harmonics, harmonics[:1]])[:, order].flatten()
+    carried, carried_values = _carried(graph, rotation, pair_receiver, pair_atom)
+    return MessageSums(
+        nodes=nodes,
+        pairs=pairs,
+        ends=ends,
+        moments=moments,
+        moment_values=values,
+        totals=sparse_product(moments, values, values.new_ones(edges, 1)),
+        carried=carried,
+        carried_values=carried_values,
+        arriving=_arriving(pair_receiver, nodes),
+    )
+
+
+def _starts(owner: Tensor, count: int) -> Tensor:
+    """(count,) where the entries of each owner begin once they are sorted."""
+    sizes = torch.bincount(owner, minlength=count)
+    return torch.cumsum(sizes, 0) - sizes
+
+
+def _blocks(starts: Tensor, length: int, count: int) -> Tensor:
+    """The offsets of ``count`` blocks of ``length`` non-zeros, one after the other."""
+    return (torch.arange(count, device=starts.device).unsqueeze(1) * length + starts).flatten()
+
+
+def _moments(
+    receiver: Tensor, order: Tensor, pair_of_sorted: Tensor, pair_size: Tensor, nodes: int
+) -> SparsePattern:
+    edges, pairs, components = len(order), len(pair_size), sum(COMPONENTS)
+    offsets = torch.cat(
+        [
+            _blocks(_starts(receiver, nodes), edges, components),
+            torch.cumsum(pair_size, 0) - pair_size + components * edges,
+        ]
+    )
+
+    def transposed() -> tuple[SparsePattern, Tensor]:
+        component = torch.arange(components + 1, device=order.device)
+        position = torch.empty_like(order)
+        position[order] = torch.arange(edges, device=order.device)
+        row = receiver.unsqueeze(1) + component[:-1] * nodes
+        pair = pair_of_sorted[position] + components * nodes
+        columns = torch.cat([row, pair.unsqueeze(1)], dim=1).flatten()
+        starts = torch.arange(edges, device=order.device) * (components + 1)
+        back = (position.unsqueeze(1) + component * edges).flatten()
+        return SparsePattern(columns, starts, components * nodes + pairs), back
+
+    return SparsePattern(order.repeat(components + 1), offsets, edges, transposed)
+
+
+def _arriving(pair_receiver: Tensor, nodes: int) -> SparsePattern:
+    pairs, device = len(pair_receiver), pair_receiver.device
+
+    def transposed() -> tuple[SparsePattern, Tensor]:
+        every = torch.arange(8 * pairs, device=device)
+        return SparsePattern(_blocks(pair_receiver, nodes, 8), every, 8 * nodes), every
+
+    starts = _blocks(_starts(pair_receiver, nodes), pairs, 8)
+    return SparsePattern(torch.arange(8 * pairs, device=device), starts, 8 * pairs, transposed)
+
+
+def _picked(sender: Tensor, nodes: int) -> SparsePattern:
+    pairs, device = len(sender), sender.device
+
+    def transposed() -> tuple[SparsePattern, Tensor]:
+        back = _blocks(torch.argsort(sender, stable=True), pairs, 8)
+        return SparsePattern(back, _blocks(_starts(sender, nodes), pairs, 8), 8 * pairs), back
+
+    return SparsePattern(_blocks(sender, nodes, 8), torch.arange(8 * pairs, device=device), 8 * nodes, transposed)
+
+
+def _carried(
+    graph: CrystalGraph, rotation: Tensor | None, pair_receiver: Tensor, pair_atom: Tensor
+) -> tuple[SparsePattern, Tensor | None]:
+    nodes, pairs, device = len(graph.numbers), len(pair_atom), pair_atom.device
+    sender = graph.atom_node[pair_atom]
+    if rotation is None or graph.atom_rotation is None:
+        return _picked(sender, nodes), None
+    matrices = [graph.atom_rotation[pair_atom], rotation[pair_atom]]
+    if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
+        # what a pair sends is projected on the receiver's site group with the rest of the sum
+        projectors = (graph.site_vector_projector, graph.site_tensor_projector)
+        matrices = [
+            projector[pair_receiver] @ matrix for projector, matrix in zip(projectors, matrices, strict=True)
+        ]
+    # non-zeros by row (x, pair), column (y, node): x and y run over three components, then over five
+    values = torch.cat([matrix.transpose(0, 1).flatten() for matrix in matrices])
+    columns, offsets = [], []
+    for first, size in ((0, 3), (3, 5)):
+        component = torch.arange(first, first + size, device=device)
+        columns.append((sender.unsqueeze(1) + component * nodes).expand(size, -1, -1).flatten())
+        offsets.append(torch.arange(size * pairs, device=device) * size + (9 * pairs if first else 0))
+
+    def transposed() -> tuple[SparsePattern, Tensor]:
+        order = torch.argsort(sender, stable=True)
+        starts = _starts(sender, nodes)
+        turned, back, begin = [], [], []
+        for first, size in ((0, 3), (3, 5)):
+            component = torch.arange(size, device=device)
+            row = (order.unsqueeze(1) + component * pairs).flatten()  # (pair, x) in the order of the senders
+            turned.append((row + first * pairs).repeat(size))
+            back.append((row * size + component.unsqueeze(1)).flatten() + (9 * pairs if first else 0))
+            begin.append(_blocks(starts * size, size * pairs, size) + (9 * pairs if first else 0))
+        return SparsePattern(torch.cat(turned), torch.cat(begin), 8 * pairs), torch.cat(back)
+
+    return SparsePattern(torch.cat(columns), torch.cat(offsets), 8 * nodes, transposed), values

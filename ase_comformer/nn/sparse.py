@@ -1,0 +1,133 @@
+"""Products of sparse matrices with tables of features: sums over edges, fast and differentiable any number of times.
+
+``torch.embedding_bag`` is the fastest such product on a CPU: it writes no array of the size edges x components x
+channels, as ``index_add`` of products needs. Its own derivative cannot be differentiated again, so ``sparse_product``
+and its derivative (products of rows at the positions of the non-zeros) are each written in terms of the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class SparsePattern:
+    """Where the non-zeros of a matrix (rows, width) are, row by row.
+
+    Args:
+        columns: (K,) int64, column of every non-zero; those of row 0 first.
+        offsets: (rows,) int64, first non-zero of each row.
+        width: number of columns.
+        transpose: gives the transposed pattern and the order (K,) of its non-zeros, where that is known more cheaply
+            than by sorting.
+    """
+
+    def __init__(
+        self,
+        columns: Tensor,
+        offsets: Tensor,
+        width: int,
+        transpose: Callable[[], tuple[SparsePattern, Tensor]] | None = None,
+    ) -> None:
+        self.columns, self.offsets, self.width = columns, offsets, width
+        self._transpose = transpose
+        self._transposed: tuple[SparsePattern, Tensor] | None = None
+
+    @property
+    def transposed(self) -> tuple[SparsePattern, Tensor]:
+        """The transposed pattern, and for each of its non-zeros the position (K,) in this one."""
+        if self._transposed is None:
+            self._transposed = self._sorted() if self._transpose is None else self._transpose()
+        return self._transposed
+
+    def ends(self) -> Tensor:
+        """(rows + 1,) offsets with the number of non-zeros behind them."""
+        return torch.cat([self.offsets, self.offsets.new_tensor([len(self.columns)])])
+
+    def _sorted(self) -> tuple[SparsePattern, Tensor]:
+        rows = torch.repeat_interleave(torch.diff(self.ends()))
+        order = torch.argsort(self.columns, stable=True)
+        counts = torch.bincount(self.columns, minlength=self.width)
+        return SparsePattern(rows[order], torch.cumsum(counts, 0) - counts, len(self.offsets)), order
+
+
+def sparse_product(pattern: SparsePattern, values: Tensor | None, table: Tensor) -> Tensor:
+    """Matrix product S table, (rows, width) x (width, C) -> (rows, C).
+
+    Args:
+        pattern: of S.
+        values: (K,) its non-zeros, all one where None.
+        table: (width, C).
+    """
+    return _Product.apply(pattern, values, table)
+
+
+class _Product(torch.autograd.Function):
+    """S table."""
+
+    @staticmethod
+    def forward(ctx: Any, pattern: SparsePattern, values: Tensor | None, table: Tensor) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(values, table)
+        if len(pattern.columns) == 0:
+            return table.new_zeros(len(pattern.offsets), table.shape[1])
+        return torch.embedding_bag(table, pattern.columns, pattern.offsets, False, 0, False, values)[0]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        values, table = ctx.saved_tensors
+        of_values = of_table = None
+        if values is not None and ctx.needs_input_grad[1]:
+            of_values = _Sampled.apply(ctx.pattern, gradient, table)
+        if ctx.needs_input_grad[2]:
+            pattern, order = ctx.pattern.transposed
+            reordered = None if values is None else values[order]
+            of_table = _Product.apply(pattern, reordered, gradient.contiguous())
+        return None, of_values, of_table
+
+
+class _Sampled(torch.autograd.Function):
+    """Scalar products of row r of ``left`` and row c of ``right`` for every non-zero (r, c)."""
+
+    @staticmethod
+    def forward(ctx: Any, pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
+        ctx.pattern = pattern
+        ctx.save_for_backward(left, right)
+        columns = pattern.columns
+        if len(columns) == 0:
+            return left.new_zeros(0)
+        _silence_beta_warning()
+        where = torch.sparse_csr_tensor(
+            pattern.ends(),
+            columns,
+            left.new_zeros(len(columns)),
+            size=(len(pattern.offsets), pattern.width),
+            check_invariants=False,
+        )
+        return torch.sparse.sampled_addmm(where, left.contiguous(), right.contiguous().t(), beta=0).values()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        (gradient,) = gradients
+        left, right = ctx.saved_tensors
+        of_left = of_right = None
+        if ctx.needs_input_grad[1]:
+            of_left = _Product.apply(ctx.pattern, gradient.contiguous(), right)
+        if ctx.needs_input_grad[2]:
+            pattern, order = ctx.pattern.transposed
+            of_right = _Product.apply(pattern, gradient[order], left)
+        return None, of_left, of_right
+
+
+@functools.cache
+def _silence_beta_warning() -> None:
+    """PyTorch warns once per process that CSR tensors are in beta: let it warn here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        torch.sparse_csr_tensor([0, 0], [], [], size=(1, 1), check_invariants=False)
