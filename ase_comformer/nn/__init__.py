@@ -7,11 +7,13 @@ from torch import nn
 
 from ase_comformer.nn.comformer import EComFormer, IComFormer
 from ase_comformer.nn.gmtnet import GMTNet
+from ase_comformer.nn.potential import Potential
 from ase_comformer.nn.tensor_network import TensorNetwork
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "EComFormer": EComFormer,
     "GMTNet": GMTNet,
     "IComFormer": IComFormer,
+    "Potential": Potential,
     "TensorNetwork": TensorNetwork,
 }

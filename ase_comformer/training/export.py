@@ -19,8 +19,8 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.tensor_network import FUNCTIONALS
 from ase_comformer.tensors import tensor_property
+from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import load_records
-from ase_comformer.training.train import TrainingConfig
 from ase_comformer.weights import save_weights
 
 logger = logging.getLogger(__name__)

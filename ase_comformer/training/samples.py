@@ -123,9 +123,9 @@ def load_samples(
         largest = (max_atoms or {}).get(dataset, MAX_ATOMS)
         for record in load_records(dataset, folder, splits):
             key = (record.id, record.atoms.positions.tobytes())
-            if key in structures:  # phonon database crystals of formation_energy: labelled by dielectric_born already
-                continue
             _join_labels(record)
+            if key in structures and set(record.labels) <= set(JOINED_LABELS):
+                continue  # phonon database crystals of formation_energy: labelled by dielectric_born already
             record.labels = {
                 name: value
                 for name, value in record.labels.items()

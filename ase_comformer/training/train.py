@@ -8,8 +8,6 @@ import json
 import logging
 import math
 import time
-import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,60 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.training.losses import loss_terms
-from ase_comformer.training.samples import SampleSet, load_samples
+from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.frame_task import FrameTask
+from ase_comformer.training.task import Task
+from ase_comformer.training.tensor_task import TensorTask
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class TrainingConfig:
-    """What a TOML file may say; see ``configs/`` for examples.
-
-    Attributes:
-        name: of the run and of the weights.
-        architecture: key of ``nn.ARCHITECTURES``; ``arguments`` are its constructor's.
-        datasets: names of ``data.DATASETS``; ``repeat`` draws a data set several times per epoch.
-        properties: labels to fit, ``moduli`` (bulk and shear modulus) included.
-        loss_weights: per property, 1 where missing.
-        criterion: property -> weight in the validation figure that picks the best epoch.
-        reduced: train on symmetry-reduced graphs.
-        max_atoms: data set -> size in atoms above which its cells are left out, 200 where missing.
-        initial: weights to start from (safetensors; parameters that fit by name and shape are taken).
-    """
-
-    name: str
-    architecture: str
-    arguments: dict[str, Any]
-    datasets: list[str]
-    properties: list[str]
-    loss_weights: dict[str, float] = field(default_factory=dict)
-    criterion: dict[str, float] = field(default_factory=dict)
-    repeat: dict[str, int] = field(default_factory=dict)
-    reduced: bool = True
-    max_atoms: dict[str, int] = field(default_factory=dict)
-    splits: list[str] = field(default_factory=lambda: ["train"])
-    initial: str | None = None
-    epochs: int = 50
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    final_learning_rate: float = 2e-5
-    warmup: float = 0.03
-    weight_decay: float = 1e-3
-    ema: float = 0.998
-    clip: float = 1.0
-    seed: int = 0
-    threads: int = 1
-    output: str = "runs"
-
-    @classmethod
-    def read(cls, path: Path) -> "TrainingConfig":
-        """Parse a TOML file; unknown keys are an error that names them."""
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        unknown = sorted(set(content) - set(cls.__dataclass_fields__))
-        if unknown:
-            raise ValueError(f"{path}: unknown keys {unknown}; valid ones: {', '.join(cls.__dataclass_fields__)}")
-        return cls(**content)
 
 
 class MovingAverage:
@@ -94,6 +44,10 @@ class MovingAverage:
                 self.values[name].copy_(value)
 
 
+#: Architectures that do not learn from labelled crystals -> what they learn from.
+TASKS: dict[str, type[Task]] = {"Potential": FrameTask}
+
+
 class Trainer:
     """One run: data, network, optimiser, and their checkpoint.
 
@@ -109,17 +63,7 @@ class Trainer:
         self.directory = Path(config.output) / config.name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.network: Any = ARCHITECTURES[config.architecture](**config.arguments)
-        options: dict[str, Any] = {
-            "properties": config.properties,
-            "settings": self.network.graph_settings,
-            "reduced": config.reduced,
-            "max_atoms": config.max_atoms,
-            "folder": folder,
-            "cache": Path(config.output) / "cache",
-        }
-        self.train_set = load_samples(config.datasets, config.splits, **options)
-        self.val_set = load_samples(config.datasets, ["val"], **options)
-        self._set_element_reference()
+        self.task: Task = TASKS.get(config.architecture, TensorTask)(config, self.network, folder)
         if config.initial is not None:
             self._take_initial(Path(config.initial))
         self.average = MovingAverage(self.network, config.ema)
@@ -131,23 +75,8 @@ class Trainer:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
-        repeats = torch.tensor([config.repeat.get(name, 1) for name in config.datasets])
-        self.pool = torch.repeat_interleave(torch.arange(len(self.train_set)), repeats[self.train_set.dataset])
-        self.steps_per_epoch = math.ceil(len(self.pool) / config.batch_size)
+        self.steps_per_epoch = math.ceil(self.task.samples_per_epoch / config.batch_size)
         self.epoch, self.best = 0, math.inf
-
-    def _set_element_reference(self) -> None:
-        """Least-squares energy per element, so that the network learns the rest (DESIGN.md section 5)."""
-        if "formation_energy" not in self.train_set.labels or not hasattr(self.network, "element_reference"):
-            return
-        crystals, energies = self.train_set.labels["formation_energy"]
-        graph = self.train_set.store.graph
-        composition = torch.zeros(graph.crystal_count, len(self.network.element_reference))
-        composition.index_put_((graph.node_crystal, graph.numbers), graph.node_weight, accumulate=True)
-        matrix = composition[crystals].double()
-        ridge = matrix.T @ matrix + 1e-2 * torch.eye(matrix.shape[1], dtype=torch.float64)
-        solution = torch.linalg.solve(ridge, matrix.T @ energies.double())
-        self.network.element_reference.copy_(solution)
 
     def _take_initial(self, path: Path) -> None:
         own = self.network.state_dict()
@@ -161,7 +90,8 @@ class Trainer:
         ramp = max(1, int(self.config.warmup * total))
         if step < ramp:
             return self.config.learning_rate * (step + 1) / ramp
-        phase = math.cos(math.pi * min(1.0, (step - ramp) / max(1, total - ramp)))
+        fall = max(ramp, int((1 - self.config.decay) * total))
+        phase = math.cos(math.pi * min(1.0, max(0, step - fall) / max(1, total - fall)))
         low = self.config.final_learning_rate
         return low + (self.config.learning_rate - low) * (1 + phase) / 2
 
@@ -170,7 +100,8 @@ class Trainer:
         if (self.directory / "checkpoint.json").exists():
             self._resume()
         parameters = sum(value.numel() for value in self.network.parameters())
-        logger.info("%s: %d parameters, %d samples per epoch", self.config.name, parameters, len(self.pool))
+        samples = self.task.samples_per_epoch
+        logger.info("%s: %d parameters, %d samples per epoch", self.config.name, parameters, samples)
         while self.epoch < self.config.epochs:
             start = time.perf_counter()
             training = self._one_epoch()
@@ -196,13 +127,13 @@ class Trainer:
     def _one_epoch(self) -> dict[str, float]:
         config = self.config
         generator = torch.Generator().manual_seed(config.seed * 100_003 + self.epoch)
-        order = self.pool[torch.randperm(len(self.pool), generator=generator)]
+        order = self.task.order(generator)
         self.network.train()
         sums: dict[str, list[float]] = {}
         for number, crystals in enumerate(order.split(config.batch_size)):
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate(self.epoch * self.steps_per_epoch + number)
-            terms = self._terms(self.train_set, crystals)
+            terms = self.task.terms(crystals)
             loss = torch.zeros(())
             for name, values in terms.items():
                 loss = loss + config.loss_weights.get(name, 1.0) * values.sum() / len(crystals)
@@ -219,18 +150,6 @@ class Trainer:
             self.average.update(self.network)
         return {name: total / count for name, (total, count) in sums.items()}
 
-    def _terms(self, samples: SampleSet, crystals: Tensor) -> dict[str, Tensor]:
-        graph, targets, fidelity = samples.batch(crystals, self.config.properties)
-        asked = {"elastic_tensor" if name == "moduli" else name for name in targets.rows}
-        if not asked:
-            return {}
-        ordered = [name for name in self.network.properties if name in asked]
-        if len(getattr(self.network, "fidelities", ())) > 1:
-            predictions = self.network(graph, ordered, fidelity)
-        else:
-            predictions = self.network(graph, ordered)
-        return loss_terms(predictions, targets)
-
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean loss per property of the averaged weights on the validation split."""
@@ -238,9 +157,9 @@ class Trainer:
         self.network.load_state_dict(self.average.values)
         self.network.eval()
         terms: dict[str, list[Tensor]] = {}
-        for crystals in torch.arange(len(self.val_set)).split(128):
-            for name, values in self._terms(self.val_set, crystals).items():
-                terms.setdefault(name, []).append(values)
+        for batch in self.task.validation():
+            for name, values in batch.items():
+                terms.setdefault(name, []).append(values.detach())
         self.network.load_state_dict(kept)
         return {name: float(torch.cat(values).mean()) for name, values in terms.items()}
 

@@ -1,0 +1,65 @@
+"""What a training configuration may say: one TOML file per run, the committed ones in ``configs/``."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class TrainingConfig:
+    """What a TOML file may say; see ``configs/`` for examples.
+
+    Attributes:
+        name: of the run and of the weights.
+        architecture: key of ``nn.ARCHITECTURES``; ``arguments`` are its constructor's.
+        datasets: names of ``data.DATASETS``; ``repeat`` draws a data set several times per epoch.
+        properties: labels to fit, ``moduli`` (bulk and shear modulus) included.
+        loss_weights: per property, 1 where missing.
+        criterion: property -> weight in the validation figure that picks the best epoch.
+        reduced: train on symmetry-reduced graphs.
+        max_atoms: data set -> size in atoms above which its cells are left out, 200 where missing.
+        share: data set -> share of the samples of an epoch (frames only; equal shares where empty).
+        samples_per_epoch: how many are drawn (frames only).
+        val_samples: how many frames of each data set validate.
+        decay: last part of the schedule in which the learning rate falls, the rest is constant: with 1 a cosine from
+            the start; with less, a run can be prolonged by raising ``epochs`` before the fall has begun.
+        initial: weights to start from (safetensors; parameters that fit by name and shape are taken).
+    """
+
+    name: str
+    architecture: str
+    arguments: dict[str, Any]
+    datasets: list[str]
+    properties: list[str]
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    criterion: dict[str, float] = field(default_factory=dict)
+    repeat: dict[str, int] = field(default_factory=dict)
+    reduced: bool = True
+    max_atoms: dict[str, int] = field(default_factory=dict)
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    initial: str | None = None
+    share: dict[str, float] = field(default_factory=dict)
+    samples_per_epoch: int = 16384
+    val_samples: int = 500
+    decay: float = 1.0
+    epochs: int = 50
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 2e-5
+    warmup: float = 0.03
+    weight_decay: float = 1e-3
+    ema: float = 0.998
+    clip: float = 1.0
+    seed: int = 0
+    threads: int = 1
+    output: str = "runs"
+
+    @classmethod
+    def read(cls, path: Path) -> "TrainingConfig":
+        """Parse a TOML file; unknown keys are an error that names them."""
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        unknown = sorted(set(content) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise ValueError(f"{path}: unknown keys {unknown}; valid ones: {', '.join(cls.__dataclass_fields__)}")
+        return cls(**content)

@@ -1,0 +1,216 @@
+"""Frames with energies, forces and stresses: three sources in one flat form, batched into graphs on the fly.
+
+``labelled`` (a universal potential), ``dft`` (MPtrj, Alexandria: PBE) and ``harmonic`` (forces of small displacements,
+PBEsol). Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about 0.2 ms a frame that is
+a few per cent of a training step, and nothing large is kept in memory.
+"""
+
+import gzip
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from vesin import NeighborList
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.graph import CrystalGraph
+from ase_comformer.nn.potential import FIDELITIES
+from ase_comformer.training.data import data_folder
+
+#: Flags of DFT frames that make them unfit (data/README.md).
+UNFIT_FRAMES = frozenset({"force_large", "stress_large", "energy_outlier", "short_distance", "low_density"})
+
+
+@dataclass
+class Frames:
+    """Frames of one or several sources.
+
+    Attributes:
+        numbers (A,), positions (A, 3) A, forces (A, 3) eV/A.
+        cell: (F, 3, 3) A, rows are vectors.
+        count: (F,) atoms.
+        energy: (F,) eV total, NaN where unknown.
+        stress: (F, 3, 3) eV/A^3 in ASE's sign, NaN where unknown.
+        fidelity: (F,) index into ``potential.FIDELITIES``.
+        kind: (F,) variant or source tag, for reporting.
+        group: (F,) frames of one crystal share it.
+    """
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    forces: NDArray[np.float32]
+    cell: NDArray[np.float64]
+    count: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    stress: NDArray[np.float32]
+    fidelity: NDArray[np.int64]
+    kind: NDArray[np.str_]
+    group: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        self.start = np.cumsum(self.count) - self.count
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def take(self, chosen: NDArray[np.int64]) -> "Frames":
+        """These frames (k,), in this order."""
+        rows = self.atom_rows(chosen)
+        return Frames(
+            **{
+                part.name: getattr(self, part.name)[rows if part.name in _PER_ATOM else chosen] for part in fields(self)
+            }
+        )
+
+    def atom_rows(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the per-atom arrays that belong to these frames."""
+        count = self.count[chosen]
+        before = np.cumsum(count) - count
+        return np.arange(count.sum()) + np.repeat(self.start[chosen] - before, count)
+
+    def graph(self, cutoff: float, dtype: torch.dtype = torch.float32) -> CrystalGraph:
+        """The plain radius graph of all frames as one batch, periodic in three directions."""
+        finder = NeighborList(cutoff=cutoff, full_list=True)
+        parts = []
+        for start, count, cell in zip(self.start, self.count, self.cell, strict=True):
+            points = self.positions[start : start + count]
+            receiver, sender, vector = finder.compute(points=points, box=cell, periodic=True, quantities="ijD")
+            parts.append((receiver.astype(np.int64) + start, sender.astype(np.int64) + start, vector))
+        receiver, sender, vector = (np.concatenate(values) for values in zip(*parts, strict=True))
+        owner = torch.from_numpy(np.repeat(np.arange(len(self)), self.count))
+        atoms = len(self.numbers)
+        return CrystalGraph(
+            numbers=torch.from_numpy(self.numbers),
+            node_crystal=owner,
+            node_weight=torch.from_numpy(np.repeat(1.0 / self.count, self.count)).to(dtype),
+            edge_receiver=torch.from_numpy(receiver),
+            edge_atom=torch.from_numpy(sender),
+            edge_vector=torch.from_numpy(vector).to(dtype),
+            edge_weight=torch.ones(len(receiver), dtype=dtype),
+            atom_node=torch.arange(atoms),
+            atom_crystal=owner,
+            cell=torch.from_numpy(self.cell).to(dtype),
+            volume=torch.from_numpy(np.abs(np.linalg.det(self.cell))).to(dtype),
+            atom_count=torch.from_numpy(self.count),
+        )
+
+
+_PER_ATOM = frozenset({"numbers", "positions", "forces"})
+
+
+def join(parts: Sequence[Frames]) -> Frames:
+    """All frames of several sets, one after the other."""
+    return Frames(**{part.name: np.concatenate([getattr(p, part.name) for p in parts]) for part in fields(Frames)})
+
+
+def load_frames(
+    source: str, splits: Sequence[str], folder: str | Path | None = None, max_atoms: int | None = None
+) -> Frames:
+    """Frames of one source.
+
+    Args:
+        source: ``"labelled"``, ``"dft"`` or ``"harmonic"``.
+        splits: of "train", "val", "test".
+        folder: of the data package; the environment variable where None.
+        max_atoms: larger frames are left out.
+    """
+    if source not in SOURCES:
+        raise UnknownNameError(f"unknown source of frames {source!r}: choose from {', '.join(SOURCES)}")
+    frames = SOURCES[source](data_folder(folder), tuple(splits))
+    return frames if max_atoms is None else frames.take(np.flatnonzero(frames.count <= max_atoms))
+
+
+def _labelled(folder: Path, splits: tuple[str, ...]) -> Frames:
+    data = dict(np.load(folder / "labelled_frames.npz"))
+    xx, yy, zz, yz, xz, xy = data["stress"].T
+    frames = Frames(
+        numbers=data["numbers"].astype(np.int64),
+        positions=data["positions"].astype(np.float64),
+        forces=data["forces"],
+        cell=data["cell"],
+        count=np.diff(data["ptr"]),
+        energy=data["energy"],
+        stress=np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], axis=1).reshape(-1, 3, 3),
+        fidelity=np.full(len(data["energy"]), FIDELITIES.index("PBE labelled")),
+        kind=data["variant"],
+        group=data["base_id"],
+    )
+    return frames.take(np.flatnonzero(np.isin(data["split"], splits)))
+
+
+def _dft(folder: Path, splits: tuple[str, ...]) -> Frames:
+    # through memory: ASE seeks back and forth, which makes reading a compressed file quadratic
+    text = gzip.decompress((folder / "energy_frames.extxyz.gz").read_bytes()).decode()
+    everything = ase.io.read(io.StringIO(text), ":", format="extxyz")
+    chosen = [
+        atoms
+        for atoms in everything
+        if atoms.info["split"] in splits and not UNFIT_FRAMES & set(str(atoms.info["flags"]).split(","))
+    ]
+    return Frames(
+        numbers=np.concatenate([atoms.numbers for atoms in chosen]).astype(np.int64),
+        positions=np.concatenate([atoms.positions for atoms in chosen]),
+        forces=np.concatenate([atoms.get_forces() for atoms in chosen]).astype(np.float32),
+        cell=np.array([atoms.cell.array for atoms in chosen]),
+        count=np.array([len(atoms) for atoms in chosen]),
+        energy=np.array([atoms.get_potential_energy() for atoms in chosen]),
+        stress=np.array([atoms.get_stress(voigt=False) for atoms in chosen], dtype=np.float32),
+        fidelity=np.full(len(chosen), FIDELITIES.index("PBE")),
+        kind=np.array([atoms.info["source_file"] for atoms in chosen], dtype=str),
+        group=np.array([atoms.info["id"] for atoms in chosen], dtype=str),
+    )
+
+
+def _harmonic(folder: Path, splits: tuple[str, ...]) -> Frames:
+    data = dict(np.load(folder / "harmonic_frames.npz"))
+    count = np.diff(data["ptr"])
+    lattice = np.repeat(data["cell"], count, axis=0)
+    frames = Frames(
+        numbers=data["numbers"].astype(np.int64),
+        positions=np.einsum("ax,axy->ay", data["frac"].astype(np.float64), lattice) + data["disp"],
+        forces=data["forces"],
+        cell=data["cell"],
+        count=count,
+        # relative to the undisplaced cell, not on a scale that a potential could fit
+        energy=np.full(len(count), np.nan),
+        stress=np.full((len(count), 3, 3), np.nan, dtype=np.float32),
+        fidelity=np.full(len(count), FIDELITIES.index("PBEsol")),
+        kind=np.full(len(count), "harmonic"),
+        group=data["ids"][data["material"]],
+    )
+    unstable = np.char.find(data["flags"], "residual_forces") >= 0
+    kept = np.isin(data["split"], splits) & ~unstable
+    return frames.take(np.flatnonzero(kept[data["material"]]))
+
+
+SOURCES: dict[str, Callable[[Path, tuple[str, ...]], Frames]] = {
+    "labelled": _labelled,
+    "dft": _dft,
+    "harmonic": _harmonic,
+}
+
+
+@dataclass
+class FrameLabels:
+    """Targets of a batch as tensors; NaN where unknown. Shapes as in ``Frames``."""
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor
+    fidelity: Tensor
+
+
+def labels_of(frames: Frames) -> FrameLabels:
+    """Targets in float32, energies in float64: they are large numbers with small differences."""
+    return FrameLabels(
+        energy=torch.from_numpy(frames.energy),
+        forces=torch.from_numpy(frames.forces),
+        stress=torch.from_numpy(frames.stress),
+        fidelity=torch.from_numpy(frames.fidelity),
+    )
