@@ -7,6 +7,7 @@ graphs, projection, reports) uses the idealised primitive cell, kept in the Cart
 Index letters: ``g`` operation (G of them, identity first), ``a`` atom of the primitive cell (p), ``i`` input atom (N).
 """
 
+import functools
 import logging
 import warnings
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ import numpy as np
 import spglib
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +87,19 @@ class SpaceGroup:
         return len(self.rotations)
 
     @property
+    def site_groups(self) -> NDArray[np.bool_]:
+        """(G, p) which operations leave each atom of the primitive cell in place, modulo lattice translations."""
+        return self.permutations == np.arange(self.permutations.shape[1])
+
+    @property
+    def is_representative(self) -> NDArray[np.bool_]:
+        """(p,) whether an atom is the lowest-numbered of its orbit."""
+        return self.permutations.min(axis=0) == np.arange(self.permutations.shape[1])
+
+    @property
     def representatives(self) -> IntArray:
         """(r,) the lowest-numbered primitive atom of each orbit, ascending."""
-        return np.unique(self.permutations.min(axis=0))
+        return np.flatnonzero(self.is_representative)
 
     @property
     def carrier(self) -> IntArray:
@@ -163,13 +173,13 @@ def _group_from_dataset(
     atoms: Atoms, dataset: "spglib.SpglibDataset", symprec: float, tolerance: float
 ) -> SpaceGroup | None:
     """The group rebuilt from the Hall number; None if its operations do not map the atoms onto themselves."""
-    centring = np.array(_CENTRING[dataset.international[0]])
-    rotations, translations = _primitive_operations(dataset.hall_number, centring)
+    operations = _primitive_operations(int(dataset.hall_number), dataset.international[0])
+    rotations, translations = operations.rotations, operations.translations
     # x_standard = P x + p (spglib), x_primitive = centring^-1 x_standard; lattices: the inverse transpose.
-    to_primitive = np.linalg.solve(centring, dataset.transformation_matrix)
+    to_primitive = operations.from_standard @ dataset.transformation_matrix
     lattice = np.linalg.inv(to_primitive).T @ atoms.cell.array
     scaled = atoms.get_scaled_positions(wrap=False) @ to_primitive.T
-    scaled += np.linalg.solve(centring, dataset.origin_shift)
+    scaled += operations.from_standard @ dataset.origin_shift
 
     lattice = _symmetrised_lattice(lattice, rotations)
     first, atom_to_primitive = np.unique(dataset.mapping_to_primitive, return_index=True, return_inverse=True)[1:]
@@ -188,11 +198,10 @@ def _group_from_dataset(
     permutations, shifts = mapped
     # Position of atom a averaged over all g: g^-1 applied to where g should have carried it.
     target = original[permutations] + shifts - translations[:, None, :]
-    inverse = np.round(np.linalg.inv(rotations)).astype(np.int64)
-    positions = np.einsum("gij,gaj->gai", inverse, target).mean(axis=0)
+    positions = (target @ operations.inverse_rotations.swapaxes(1, 2)).mean(axis=0)
     moved = np.linalg.norm((positions - original) @ lattice, axis=1).max()
 
-    cartesian = np.einsum("ji,gjk,kl->gil", lattice, rotations, np.linalg.inv(lattice).T)
+    cartesian = lattice.T @ rotations @ np.linalg.inv(lattice).T
     return SpaceGroup(
         number=int(dataset.number),
         international=dataset.international,
@@ -211,11 +220,27 @@ def _group_from_dataset(
     )
 
 
-def _primitive_operations(hall_number: int, centring: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Operations of a Hall setting in the primitive basis, one per rotation, identity first."""
+@dataclass(frozen=True)
+class _Operations:
+    """Operations of a Hall setting in the primitive basis, one per rotation, identity first; read-only arrays.
+
+    ``rotations`` (G, 3, 3), their inverses, ``translations`` (G, 3), ``from_standard`` (3, 3): basis of the
+    conventional cell -> primitive basis.
+    """
+
+    rotations: IntArray
+    inverse_rotations: IntArray
+    translations: FloatArray
+    from_standard: FloatArray
+
+
+@functools.lru_cache(maxsize=530)
+def _primitive_operations(hall_number: int, centring_symbol: str) -> _Operations:
+    """See ``_Operations``; ``centring_symbol`` is the first letter of the Hermann-Mauguin symbol."""
     database = spglib.get_symmetry_from_database(hall_number)
     if database is None:
         raise ValueError(f"spglib has no Hall number {hall_number}; valid ones are 1 to 530")
+    centring = np.array(_CENTRING[centring_symbol])
     inverse = np.linalg.inv(centring)
     rotations = np.round(inverse @ database["rotations"] @ centring).astype(np.int64)
     translations = database["translations"] @ inverse.T
@@ -226,16 +251,24 @@ def _primitive_operations(hall_number: int, centring: FloatArray) -> tuple[IntAr
     exact = np.round(translations[first] * 24) / 24
     translations = np.where(np.abs(exact - translations[first]) < 1e-4, exact, translations[first])
     translations[0] = 0.0
-    return rotations[first], translations
+    rotations = rotations[first]
+    result = _Operations(rotations, np.round(np.linalg.inv(rotations)).astype(np.int64), translations, inverse)
+    for array in vars(result).values():
+        array.flags.writeable = False  # shared by all crystals of this setting
+    return result
 
 
 def _symmetrised_lattice(lattice: FloatArray, rotations: IntArray) -> FloatArray:
     """The lattice (rows) with the group-averaged metric, strained without rotation from the given one."""
     metric = lattice @ lattice.T
-    mean_metric = np.einsum("gji,jk,gkl->il", rotations, metric, rotations) / len(rotations)
+    mean_metric = (rotations.swapaxes(1, 2) @ metric @ rotations).mean(axis=0)
     inverse = np.linalg.inv(lattice)
-    stretch = np.real(sqrtm(inverse @ mean_metric @ inverse.T))
-    return lattice @ ((stretch + stretch.T) / 2)
+    squares, axes = np.linalg.eigh(inverse @ mean_metric @ inverse.T)
+    return lattice @ (axes * np.sqrt(squares)) @ axes.T
+
+
+#: Distances between images and atoms that are held at once (G x p x p of them, 24 bytes each and as much again).
+_TABLE_SIZE = 400_000
 
 
 def _site_permutations(
@@ -247,21 +280,25 @@ def _site_permutations(
     limit: float,
 ) -> tuple[IntArray, IntArray] | None:
     """(G, p) permutations and (G, p, 3) lattice shifts; None if an image misses every atom by more than ``limit`` A."""
-    images = np.einsum("gij,aj->gai", rotations, positions) + translations[:, None, :]
-    count = len(positions)
-    permutations = np.empty((len(rotations), count), dtype=np.int64)
-    shifts = np.empty((len(rotations), count, 3), dtype=np.int64)
+    images = positions @ rotations.swapaxes(1, 2) + translations[:, None, :]
+    order, count = images.shape[:2]
+    permutations = np.empty((order, count), dtype=np.int64)
+    shifts = np.empty((order, count, 3), dtype=np.int64)
     other_species = numbers[:, None] != numbers[None, :]
-    for g, image in enumerate(images):  # G <= 48; one (p, p) table at a time keeps memory small
-        difference = image[:, None, :] - positions[None, :, :]
-        wrapped = difference - np.round(difference)
-        distance = np.linalg.norm(wrapped @ lattice, axis=2)
-        distance[other_species] = np.inf
-        nearest = distance.argmin(axis=1)
-        if distance[np.arange(count), nearest].max() > limit or len(np.unique(nearest)) != count:
+    step = max(1, _TABLE_SIZE // count**2)
+    for start in range(0, order, step):
+        chosen = slice(start, start + step)
+        difference = images[chosen, :, None, :] - positions
+        whole = np.rint(difference)
+        apart = (difference - whole).reshape(-1, 3) @ lattice
+        squared = np.einsum("kx,kx->k", apart, apart).reshape(-1, count, count)
+        squared[:, other_species] = np.inf
+        nearest = squared.argmin(axis=2)
+        closest = np.take_along_axis(squared, nearest[:, :, None], axis=2)
+        if closest.max() > limit**2 or (np.sort(nearest, axis=1) != np.arange(count)).any():
             return None
-        permutations[g] = nearest
-        shifts[g] = np.round(difference[np.arange(count), nearest])
+        permutations[chosen] = nearest
+        shifts[chosen] = np.take_along_axis(whole, nearest[:, :, None, None], axis=2)[:, :, 0]
     return permutations, shifts
 
 
@@ -290,16 +327,24 @@ def edge_orbits(group: SpaceGroup, receiver: IntArray, sender: IntArray, image: 
     Returns:
         One representative per orbit and the orbit sizes. Integer arithmetic only, hence exact.
     """
-    kept = np.flatnonzero(np.isin(receiver, group.representatives))
+    site_groups = group.site_groups
+    kept = np.flatnonzero(group.is_representative[receiver])
     receiver, sender, image = receiver[kept], sender[kept], image[kept]
-    # Operation g carries (i, 0) -> (j, n) to (g i, t_i) -> (g j, W n + t_j), t being its lattice shifts.
-    carried_image = np.einsum("gxy,ey->gex", group.fractional_rotations, image)
-    carried_image += group.lattice_shifts[:, sender] - group.lattice_shifts[:, receiver]
-    carried_sender = group.permutations[:, sender]
+    # Operation g carries (i, 0) -> (j, n) to (g i, t_i) -> (g j, W n + t_j), t being its lattice shifts. Only the
+    # operations of the receiver's site group are needed: one row per edge and operation.
+    which = np.flatnonzero(site_groups[:, receiver].T)
+    edge, operation = np.divmod(which, group.order)
+    carried_image = np.einsum("kxy,ky->kx", group.fractional_rotations[operation], image[edge])
+    carried_image += group.lattice_shifts[operation, sender[edge]] - group.lattice_shifts[operation, receiver[edge]]
     span = int(np.abs(carried_image).max(initial=0)) * 2 + 1
     digits = carried_image + span // 2
-    code = ((carried_sender * span + digits[..., 0]) * span + digits[..., 1]) * span + digits[..., 2]
-    code[group.permutations[:, receiver] != receiver[None, :]] = np.iinfo(np.int64).max
-    key = np.stack([receiver, code.min(axis=0)], axis=1)
-    _, first, size = np.unique(key, axis=0, return_index=True, return_counts=True)
-    return EdgeOrbits(representative=kept[first], size=size)
+    carried_sender = group.permutations[operation, sender[edge]]
+    code = ((carried_sender * span + digits[:, 0]) * span + digits[:, 1]) * span + digits[:, 2]
+    # The first operation of every edge is the identity. An edge represents its orbit if no operation makes its code
+    # smaller; the orbit has as many members as the site group has cosets of what leaves the edge in place.
+    first = np.flatnonzero(operation == 0)
+    own = code[first]
+    representative = np.flatnonzero(np.minimum.reduceat(code, first) == own) if len(first) else first
+    fixing = np.add.reduceat((code == own[edge]).astype(np.int64), first) if len(first) else first
+    size = site_groups.sum(axis=0)[receiver[representative]] // fixing[representative]
+    return EdgeOrbits(representative=kept[representative], size=size)
