@@ -7,6 +7,7 @@ orbit of atoms and one edge per orbit of directed edges, and an atom is the rota
 Index letters: n nodes, E directed edges, B crystals, A atoms, O point-group operations, F lattice-frame candidates.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -21,7 +22,7 @@ from vesin import NeighborList
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.lattice_frame import lattice_frame, primitive_lattice
 from ase_comformer.symmetry import SpaceGroup, edge_orbits
-from ase_comformer.tensors import wigner_d
+from ase_comformer.tensors import spherical_basis_l2
 
 GRAPH_KINDS = ("radius", "shell")
 
@@ -181,12 +182,14 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
     chosen = orbits.representative
     representatives = group.representatives
     node_of_atom = np.searchsorted(representatives, group.permutations.min(axis=0))
-    in_site_group = (group.permutations[:, representatives] == representatives).astype(float)  # (G, n)
-    share = in_site_group / in_site_group.sum(axis=0)
-    tensor_rotations = wigner_d(2, torch.from_numpy(group.rotations), parity=1).numpy()
+    in_site_group = group.site_groups[:, representatives].astype(float)  # (G, n)
+    share = (in_site_group / in_site_group.sum(axis=0)).T
+    order, nodes = group.order, len(representatives)
+    vector_mean = share @ group.rotations.reshape(order, 9)
+    tensor_mean = share @ _tensor_rotations(group.rotations).reshape(order, 25)
     return CrystalGraph(
-        numbers=torch.as_tensor(primitive.numbers[representatives].astype(np.int64)),
-        node_crystal=torch.zeros(len(representatives), dtype=torch.int64),
+        numbers=torch.from_numpy(primitive.numbers[representatives].astype(np.int64)),
+        node_crystal=torch.zeros(nodes, dtype=torch.int64),
         node_weight=torch.from_numpy(np.bincount(node_of_atom) / len(primitive)),
         edge_receiver=torch.from_numpy(node_of_atom[receiver[chosen]]),
         edge_atom=torch.from_numpy(sender[chosen]),
@@ -195,13 +198,25 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         atom_node=torch.from_numpy(node_of_atom),
         atom_crystal=torch.zeros(len(primitive), dtype=torch.int64),
         atom_rotation=torch.from_numpy(group.rotations[group.carrier]),
-        site_vector_projector=torch.from_numpy(np.einsum("gn,gxy->nxy", share, group.rotations)),
-        site_tensor_projector=torch.from_numpy(np.einsum("gn,gxy->nxy", share, tensor_rotations)),
+        site_vector_projector=torch.from_numpy(vector_mean.reshape(nodes, 3, 3)),
+        site_tensor_projector=torch.from_numpy(tensor_mean.reshape(nodes, 5, 5)),
         operation_rotation=torch.from_numpy(group.rotations),
-        operation_crystal=torch.zeros(group.order, dtype=torch.int64),
+        operation_crystal=torch.zeros(order, dtype=torch.int64),
         **_crystal_parts(primitive),
         **_frame_parts(primitive.cell.array if settings.lattice_frame else None),
     )
+
+
+def _tensor_rotations(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(G, 3, 3) -> (G, 5, 5), the 2e representation."""
+    basis = _tensor_basis()
+    turned = rotations[:, None] @ basis @ rotations.swapaxes(1, 2)[:, None]
+    return (turned.reshape(-1, 5, 9) @ basis.reshape(5, 9).T).swapaxes(1, 2)
+
+
+@functools.cache
+def _tensor_basis() -> NDArray[np.float64]:
+    return spherical_basis_l2(dtype=torch.float64).numpy()
 
 
 def _crystal_parts(atoms: Atoms) -> dict[str, Tensor]:
