@@ -57,9 +57,20 @@ class TrainingConfig:
 
     @classmethod
     def read(cls, path: Path) -> "TrainingConfig":
-        """Parse a TOML file; unknown keys are an error that names them."""
+        """Parse a TOML file; ``base`` names a file beside it whose keys it overrides; unknown keys are an error."""
         content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if "base" in content:
+            base = tomllib.loads((path.parent / content.pop("base")).read_text(encoding="utf-8"))
+            content = base | content
         unknown = sorted(set(content) - set(cls.__dataclass_fields__))
         if unknown:
             raise ValueError(f"{path}: unknown keys {unknown}; valid ones: {', '.join(cls.__dataclass_fields__)}")
         return cls(**content)
+
+
+def copy_config(path: Path, target: Path) -> None:
+    """Copy a TOML file to ``target``, and its ``base`` beside it."""
+    target.write_bytes(path.read_bytes())
+    base = tomllib.loads(path.read_text(encoding="utf-8")).get("base")
+    if base is not None:
+        (target.parent / base).write_bytes((path.parent / base).read_bytes())

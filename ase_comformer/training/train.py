@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.config import TrainingConfig, copy_config
 from ase_comformer.training.frame_task import FrameTask
 from ase_comformer.training.task import Task
 from ase_comformer.training.tensor_task import TensorTask
@@ -219,7 +219,7 @@ def run(config_path: Path) -> None:
     config = TrainingConfig.read(Path(config_path))
     directory = Path(config.output) / config.name
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.toml").write_bytes(Path(config_path).read_bytes())
+    copy_config(Path(config_path), directory / "config.toml")
     to_file = logging.FileHandler(directory / "train.log")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     package = logging.getLogger("ase_comformer")
