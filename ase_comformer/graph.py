@@ -153,10 +153,13 @@ class CrystalGraph:
         return replace(self, edge_vector=vector, cell=cell, volume=torch.linalg.det(cell).abs())
 
 
-def build_graph(atoms: Atoms, settings: GraphSettings) -> CrystalGraph:
-    """The plain graph of a structure as it is (any ``pbc``), float64 on the CPU."""
+def build_graph(atoms: Atoms, settings: GraphSettings, edges: "Neighbours | None" = None) -> CrystalGraph:
+    """The plain graph of a structure as it is (any ``pbc``), float64 on the CPU.
+
+    ``edges``: where the caller has them already (``neighbours``).
+    """
     count = len(atoms)
-    receiver, sender, image, vector = neighbours(atoms, settings)
+    receiver, sender, image, vector = neighbours(atoms, settings) if edges is None else edges
     frame_cell = primitive_lattice(atoms) if settings.lattice_frame else None
     return CrystalGraph(
         numbers=torch.as_tensor(atoms.numbers.astype(np.int64)),
