@@ -269,6 +269,7 @@ class Predictor:
         """Mean network outputs on the input atoms, not projected."""
         means: list[Result] = [{} for _ in crystals]
         batches: dict[tuple[GraphSettings, bool], CrystalGraph] = {}
+        edges: dict[Any, Any] = {}
         for network, wanted in self.networks(names).items():
             graphs = [crystal.graph(network) for crystal in crystals]
             with torch.no_grad(), shielded_device(str(self.device)):
@@ -278,7 +279,13 @@ class Predictor:
                     with shielded_device("cpu"):
                         joined = collate(graphs)
                     batches[key] = joined.to(dtype=self.dtype, device=self.device)
-                outputs = network(batches[key], tuple(wanted))
+                shared: dict[str, Any] = {}
+                if hasattr(network, "edge_geometry"):  # members of an ensemble see the same edges
+                    edge_key = (key, network.geometry)
+                    if edge_key not in edges:
+                        edges[edge_key] = network.edge_geometry(batches[key])
+                    shared["edge"] = edges[edge_key]
+                outputs = network(batches[key], tuple(wanted), **shared)
             atom_ends = np.cumsum([len(graph.atom_node) for graph in graphs])[:-1]
             for name in wanted:
                 values = outputs[name].detach().to("cpu", torch.float64).numpy()

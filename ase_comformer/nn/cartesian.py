@@ -24,7 +24,7 @@ class EdgeGeometry:
     """What every layer needs of an edge.
 
     Distance (E,) A, unit vector (E, 3), type-2e harmonics (E, 5), basis (E, K), weight (E, 1): orbit size times
-    cut-off envelope over a typical number of neighbours.
+    cut-off envelope over a typical number of neighbours. ``sums`` are the sums over edges of all layers.
     """
 
     distance: Tensor
@@ -32,6 +32,7 @@ class EdgeGeometry:
     tensor: Tensor
     basis: Tensor
     weight: Tensor
+    sums: MessageSums
 
 
 @dataclass
@@ -47,10 +48,14 @@ class CartesianBasis(nn.Module):
     """The five orthonormal symmetric traceless matrices, to move between 5-vectors and 3x3 matrices."""
 
     matrices: Tensor
+    turned: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("matrices", spherical_basis_l2(dtype=torch.float64), persistent=False)
+        basis = spherical_basis_l2(dtype=torch.float64)
+        self.register_buffer("matrices", basis, persistent=False)
+        turned = torch.einsum("kxy,mij->xiyjkm", basis, basis).reshape(81, 25)
+        self.register_buffer("turned", turned, persistent=False)
 
     def to_matrix(self, tensors: Tensor) -> Tensor:
         """(n, 5, C) -> (n, 3, 3, C)."""
@@ -62,9 +67,14 @@ class CartesianBasis(nn.Module):
 
     def rotation(self, rotation: Tensor) -> Tensor:
         """(n, 3, 3) -> (n, 5, 5), the 2e representation."""
-        basis = self.matrices.to(rotation.dtype)
-        rotated = torch.einsum("nxi,mij,nyj->nmxy", rotation, basis, rotation)
-        return torch.einsum("kxy,nmxy->nkm", basis, rotated)
+        entries = rotation.flatten(1)
+        products = (entries.unsqueeze(2) * entries.unsqueeze(1)).flatten(1)
+        return (products @ self.turned.to(rotation.dtype)).view(-1, 5, 5)
+
+    def harmonics(self, unit: Tensor) -> Tensor:
+        """(E, 3) -> (E, 5), the 2e components of the dyads of unit vectors."""
+        dyad = (unit.unsqueeze(2) * unit.unsqueeze(1)).flatten(1)
+        return dyad @ self.matrices.to(unit.dtype).flatten(1).t()
 
 
 class NodeProducts(nn.Module):
@@ -124,11 +134,9 @@ class CartesianLayer(nn.Module):
         self.products = NodeProducts()
         self.sizes = [scalars] + [vectors] * 5
 
-    def forward(
-        self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry, sums: MessageSums
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
         """Scalars (n, C0), features (8, n, C1) (None where they are zero) after one step."""
-        scalar_sum, feature_sum = self._messages(scalars, features, edge, sums)
+        scalar_sum, feature_sum = self._messages(scalars, features, edge)
         change = torch.cat([self.vector_message(feature_sum[:3]), self.tensor_message(feature_sum[3:])])
         features = change if features is None else features + change
         left, right = self._pairs(features)
@@ -142,9 +150,8 @@ class CartesianLayer(nn.Module):
         tensors = tensors * (1 + gate[2]) + products[8:13] * gate[3] + products[3:8] * gate[4]
         return scalars + change, torch.cat([vectors, tensors])
 
-    def _messages(
-        self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry, sums: MessageSums
-    ) -> tuple[Tensor, Tensor]:
+    def _messages(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
+        sums = edge.sums
         ends = sums.at_ends(self.receiver(scalars), self.sender(scalars))
         hidden = silu(torch.addmm(ends, edge.basis, self.radial.weight.t()))
         sizes = [sums.nodes, 3 * sums.nodes, 5 * sums.nodes, sums.pairs]
@@ -216,30 +223,37 @@ class CartesianTrunk(nn.Module):
         )
         self.basis = CartesianBasis()
 
+    @property
+    def geometry(self) -> tuple[float, int, int, float]:
+        """What ``edge_geometry`` depends on beside the graph: trunks that agree in it can share the result."""
+        basis = self.radial_basis
+        return self.cutoff, basis.count, basis.power, self.mean_neighbours
+
     def edge_geometry(self, graph: CrystalGraph) -> EdgeGeometry:
-        """Unit vectors, harmonics, radial basis and weights of all edges."""
+        """Unit vectors, harmonics, radial basis, weights and sums of all edges."""
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         unit = graph.edge_vector / distance
-        dyad = (unit.unsqueeze(2) * unit.unsqueeze(1)).unsqueeze(-1)
         basis, envelope = self.radial_basis(distance.squeeze(1))
+        weight = envelope * (graph.edge_weight / self.mean_neighbours).unsqueeze(1)
+        tensor = self.basis.harmonics(unit)
+        rotation = None if graph.atom_rotation is None else self.basis.rotation(graph.atom_rotation)
+        harmonics = torch.cat([weight, weight * unit, weight * tensor], dim=1).t()
         return EdgeGeometry(
             distance=distance.squeeze(1),
             unit=unit,
-            tensor=self.basis.from_matrix(dyad).squeeze(-1),
+            tensor=tensor,
             basis=basis,
-            weight=envelope * graph.edge_weight.unsqueeze(1) / self.mean_neighbours,
+            weight=weight,
+            sums=message_sums(graph, harmonics, rotation),
         )
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry, scalars: Tensor | None = None) -> NodeFeatures:
         """Node features of a batch; ``scalars`` (n, C0) start it, the element embedding where None."""
-        rotation = None if graph.atom_rotation is None else self.basis.rotation(graph.atom_rotation)
-        harmonics = torch.cat([edge.weight, edge.weight * edge.unit, edge.weight * edge.tensor], dim=1).t()
-        sums = message_sums(graph, harmonics, rotation)
         if scalars is None:
             scalars = self.embedding(graph.numbers)
         features: Tensor | None = None
         for layer in self.layers:
-            scalars, features = layer(scalars, features, edge, sums)
+            scalars, features = layer(scalars, features, edge)
         if features is None:
             features = scalars.new_zeros(8, len(scalars), self.vectors)
         return NodeFeatures(scalars, features[:3].transpose(0, 1), features[3:].transpose(0, 1))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
-from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk
+from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.heads import BornHead, ElasticHead, HeadInput, LogMatrixHead, PiezoelectricHead, pool
 
 #: Properties with a head, and the functional that predictions follow.
@@ -118,8 +118,21 @@ class TensorNetwork(nn.Module):
         self.element_reference: Tensor
         self.register_buffer("element_reference", torch.zeros(MAX_ATOMIC_NUMBER + 1))
 
+    @property
+    def geometry(self) -> tuple[float, int, int, float]:
+        """Networks that agree in it can share ``edge_geometry``."""
+        return self.trunk.geometry
+
+    def edge_geometry(self, graph: CrystalGraph) -> EdgeGeometry:
+        """What the network needs to know of the edges; independent of the parameters."""
+        return self.trunk.edge_geometry(graph)
+
     def forward(
-        self, graph: CrystalGraph, properties: Sequence[str], fidelity: Tensor | None = None
+        self,
+        graph: CrystalGraph,
+        properties: Sequence[str],
+        fidelity: Tensor | None = None,
+        edge: EdgeGeometry | None = None,
     ) -> dict[str, Tensor]:
         """Predict ``properties``.
 
@@ -127,6 +140,7 @@ class TensorNetwork(nn.Module):
             graph: B crystals with A atoms.
             properties: from ``self.properties``.
             fidelity: (B,) index into ``fidelities``; where None, each property follows ``FUNCTIONALS``.
+            edge: what ``edge_geometry`` made of ``graph``, or that of a network with the same ``geometry``.
 
         Returns:
             Documented Voigt or Cartesian forms, (B, ...) or (A, 3, 3) for Born charges.
@@ -134,7 +148,7 @@ class TensorNetwork(nn.Module):
         missing = [name for name in properties if name not in self.properties]
         if missing:
             raise UnknownNameError(f"this network has no head for {missing}; it has {', '.join(self.properties)}")
-        edge = self.trunk.edge_geometry(graph)
+        edge = self.trunk.edge_geometry(graph) if edge is None else edge
         node = self.trunk(graph, edge)
         pooled = pool(graph, self.atom_scalars(node.scalars))
         density = torch.log(graph.volume / graph.atom_count) - math.log(20.0)
