@@ -1,0 +1,144 @@
+"""Energy, forces and stress of structures as they are: no idealisation, no projection, any ``pbc``.
+
+The symmetry-reduced graph is used only where every operation maps the structure onto itself within 1e-8 A (DESIGN.md
+section 6); it gives the same numbers as the plain one, so nothing depends on which was taken. Members of an ensemble
+are averaged, and their spread is the uncertainty.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+from torch import nn
+
+from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.neighbours import SkinNeighbours
+from ase_comformer.nn.potential import derivatives
+from ase_comformer.symmetry import SpaceGroup, analyse_space_group
+
+#: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only with two or more networks.
+SURFACE_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
+UNCERTAINTIES = ("energy_uncertainty", "forces_uncertainty")
+
+#: A, farthest that any operation may miss the structure for the reduced graph to be used.
+EXACT_SYMMETRY = 1e-8
+#: Atoms above which looking for symmetry costs more than it saves (spglib is quadratic).
+_SYMMETRY_ATOMS = 200
+
+
+@dataclass
+class SurfaceCrystal:
+    """A structure with its graph.
+
+    Attributes:
+        atoms: as passed in, N atoms.
+        graph: plain, or reduced and then of the primitive cell.
+        rows: (N,) atom of the graph that each input atom repeats.
+    """
+
+    atoms: Atoms
+    graph: CrystalGraph
+    rows: NDArray[np.int64]
+
+
+class EnergySurface:
+    """Evaluates potentials that share graph settings.
+
+    Args:
+        networks: one or more ``Potential``, frozen.
+        use_symmetry: take the reduced graph of exactly symmetric crystals.
+        skin: A, of the neighbour list that successive calls of ``evaluate`` share.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], *, use_symmetry: bool = True, skin: float = 0.6) -> None:
+        self.networks = list(networks)
+        self.settings: GraphSettings = self.networks[0].graph_settings  # type: ignore[assignment]
+        parameter = next(self.networks[0].parameters())
+        self.dtype, self.device = parameter.dtype, parameter.device
+        self.use_symmetry = use_symmetry
+        self._neighbours = SkinNeighbours(self.settings.cutoff, skin)
+        # Dynamics leave symmetry and do not come back: after a miss, only another composition is examined again.
+        self._unsymmetric: bytes | None = None
+
+    def evaluate(self, atoms: Atoms) -> dict[str, Any]:
+        """Results of one structure; fast for a sequence of similar ones."""
+        composition = atoms.numbers.tobytes()
+        crystal = None
+        if self.use_symmetry and self._unsymmetric != composition:
+            crystal = self._reduced(atoms)
+            self._unsymmetric = composition if crystal is None else None
+        if crystal is None:
+            graph = build_graph(atoms, self.settings, self._neighbours.edges(atoms))
+            crystal = SurfaceCrystal(atoms, graph, np.arange(len(atoms)))
+        return self.evaluate_batch([crystal])[0]
+
+    def prepare(self, atoms: Atoms) -> SurfaceCrystal:
+        """The graph of a structure, reduced where symmetry is exact."""
+        crystal = self._reduced(atoms) if self.use_symmetry else None
+        return crystal or SurfaceCrystal(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
+
+    def evaluate_batch(self, crystals: Sequence[SurfaceCrystal]) -> list[dict[str, Any]]:
+        """Per structure: energy (eV), free_energy (the same), energies (N,), forces (N, 3), stress (6,) eV/A^3.
+
+        With two or more networks also energy_uncertainty (eV) and forces_uncertainty (N,) eV/A: standard deviations
+        over the ensemble, of forces the root mean square over the three components.
+        """
+        graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
+        members = [derivatives(network, graph) for network in self.networks]
+        energies, forces, stress = (
+            torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
+            for name in ("energies", "forces", "stress")
+        )
+        ends = np.cumsum([len(crystal.graph.atom_node) for crystal in crystals])[:-1]
+        parts = zip(
+            crystals,
+            np.split(energies, ends, axis=1),
+            np.split(forces, ends, axis=1),
+            stress.swapaxes(0, 1),
+            strict=True,
+        )
+        return [_result(*part) for part in parts]
+
+    def _reduced(self, atoms: Atoms) -> SurfaceCrystal | None:
+        if not atoms.pbc.all() or len(atoms) > _SYMMETRY_ATOMS:
+            return None
+        group = analyse_space_group(atoms, 1e-5)
+        if group.order == 1 or symmetry_error(atoms, group) > EXACT_SYMMETRY:
+            return None
+        return SurfaceCrystal(atoms, build_reduced_graph(group, self.settings), group.atom_to_primitive)
+
+
+def symmetry_error(atoms: Atoms, group: SpaceGroup) -> float:
+    """A, how far the idealised structure is from the given one: atoms and lattice vectors."""
+    primitive = group.primitive.cell.array
+    multiple = np.rint(np.linalg.solve(primitive.T, atoms.cell.array.T).T)
+    strain = np.abs(multiple @ primitive - atoms.cell.array).max()
+    return float(max(strain, group.idealisation_displacement))
+
+
+def _result(
+    crystal: SurfaceCrystal,
+    energies: NDArray[np.float64],
+    forces: NDArray[np.float64],
+    stress: NDArray[np.float64],
+) -> dict[str, Any]:
+    """Mean and spread over members (axis 0) on the input atoms."""
+    energies, forces = energies[:, crystal.rows], forces[:, crystal.rows]
+    totals = energies.sum(axis=1)
+    result: dict[str, Any] = {
+        "energy": float(totals.mean()),
+        "free_energy": float(totals.mean()),
+        "energies": energies.mean(axis=0),
+        "forces": forces.mean(axis=0),
+    }
+    if crystal.atoms.cell.rank == 3 and crystal.atoms.pbc.any():
+        result["stress"] = full_3x3_to_voigt_6_stress(stress.mean(axis=0))
+    if len(energies) > 1:
+        result["energy_uncertainty"] = float(totals.std(ddof=1))
+        result["forces_uncertainty"] = np.sqrt(forces.var(axis=0, ddof=1).mean(axis=1))
+    return result

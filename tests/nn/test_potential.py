@@ -1,0 +1,206 @@
+"""The potential with random weights: derivatives, invariance, extensivity, smoothness, limits."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from ase.calculators.calculator import Calculator
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from hypothesis import given, settings
+
+from ase_comformer.energy_surface import EnergySurface
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.graph import GraphSettings
+from ase_comformer.nn import ARCHITECTURES
+from ase_comformer.nn.potential import Potential
+from ase_comformer.testing import permute_atoms, rotate_atoms, rotations, shift_origin, supercell
+from seven_systems import ALL_CRYSTALS
+
+INVARIANCE = 1e-10
+FINITE_DIFFERENCE = 1e-6
+CRYSTALS = tuple(ALL_CRYSTALS)[:16]
+
+
+@cache
+def network(**arguments: object) -> Potential:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        potential = Potential(scalars=16, vectors=8, hidden=16, layers=2, graph_settings={"cutoff": 4.5}, **arguments)
+        with torch.no_grad():
+            potential.fidelity.weight.normal_()
+            potential.element_reference.normal_()
+            potential.energy_scale.fill_(5.0)
+    return potential.double().eval().requires_grad_(False)
+
+
+def surface(**options: object) -> EnergySurface:
+    return EnergySurface([network()], **options)
+
+
+def distorted(atoms: Atoms, seed: int = 0) -> Atoms:
+    """Rattled and strained, so that no force vanishes by symmetry."""
+    rng = np.random.default_rng(seed)
+    moved = atoms.copy()
+    moved.set_cell(atoms.cell.array @ (np.eye(3) + 0.02 * rng.uniform(-1, 1, (3, 3))), scale_atoms=True)
+    moved.positions += 0.05 * rng.normal(size=moved.positions.shape)
+    return moved
+
+
+def slab() -> Atoms:
+    return fcc111("Al", (1, 2, 2), vacuum=5.0)
+
+
+def water() -> Atoms:
+    return molecule("H2O", vacuum=3.0)
+
+
+STRUCTURES = {
+    **{name: distorted(ALL_CRYSTALS[name]) for name in CRYSTALS},
+    "one atom": distorted(bulk("Cu", a=3.61)),
+    "triclinic": distorted(ALL_CRYSTALS["model -1"], 3),
+    "slab": distorted(slab()),
+    "molecule": distorted(water()),
+    "wire": Atoms("CO", [[0, 0, 0], [1.2, 0.1, 0]], cell=[3, 0, 0], pbc=[True, False, False]),
+}
+
+
+class EnergyOnly(Calculator):
+    """Just enough of a calculator for ASE's numerical derivatives."""
+
+    implemented_properties = ["energy", "free_energy"]  # noqa: RUF012, declared so by ASE
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()) -> None:
+        super().calculate(atoms, properties, system_changes)
+        found = surface(use_symmetry=False, skin=0.0).evaluate(atoms)
+        self.results = {name: found[name] for name in self.implemented_properties}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_forces_and_stress_are_the_derivatives_of_the_energy(name: str) -> None:
+    atoms = STRUCTURES[name].copy()
+    found = surface().evaluate(atoms)
+    atoms.calc = EnergyOnly()
+    chosen = range(min(len(atoms), 2))
+    numerical = calculate_numerical_forces(atoms, eps=1e-4, iatoms=chosen)
+    np.testing.assert_allclose(found["forces"][list(chosen)], numerical, atol=FINITE_DIFFERENCE)
+    if atoms.cell.rank == 3 and atoms.pbc.any():
+        numerical = calculate_numerical_stress(atoms, eps=1e-5)
+        np.testing.assert_allclose(found["stress"], numerical, atol=FINITE_DIFFERENCE)
+    else:
+        assert "stress" not in found
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_forces_sum_to_zero(name: str) -> None:
+    forces = surface().evaluate(STRUCTURES[name])["forces"]
+    assert np.abs(forces.sum(axis=0)).max() < 1e-10 * max(1.0, np.abs(forces).max())
+
+
+@pytest.mark.parametrize("name", ["quartz 32", "triclinic", "one atom", "MgO m-3m"])
+@settings(max_examples=10, deadline=None)
+@given(rotation=rotations())
+def test_rotation_turns_forces_and_stress(name: str, rotation: np.ndarray) -> None:
+    atoms = STRUCTURES.get(name) or distorted(ALL_CRYSTALS[name])
+    before, after = (surface().evaluate(a) for a in (atoms, rotate_atoms(atoms, rotation)))
+    assert after["energy"] == pytest.approx(before["energy"], rel=INVARIANCE)
+    np.testing.assert_allclose(after["forces"], before["forces"] @ rotation.T, atol=INVARIANCE * 10)
+    xx, yy, zz, yz, xz, xy = before["stress"]
+    turned = rotation @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ rotation.T
+    expected = turned[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    np.testing.assert_allclose(after["stress"], expected, atol=INVARIANCE)
+
+
+@pytest.mark.parametrize("name", ["quartz 32", "triclinic", "one atom"])
+def test_origin_order_and_supercell(name: str) -> None:
+    atoms = STRUCTURES.get(name) or distorted(ALL_CRYSTALS[name])
+    before = surface().evaluate(atoms)
+    shifted = surface().evaluate(shift_origin(atoms, np.array([0.3, 1.7, -0.4])))
+    assert shifted["energy"] == pytest.approx(before["energy"], rel=INVARIANCE)
+    order = np.random.default_rng(0).permutation(len(atoms))
+    permuted = surface().evaluate(permute_atoms(atoms, order))
+    np.testing.assert_allclose(permuted["forces"], before["forces"][order], atol=INVARIANCE)
+    large, origin = supercell(atoms, (2, 1, 3))
+    repeated = surface().evaluate(large)
+    assert repeated["energy"] == pytest.approx(6 * before["energy"], rel=INVARIANCE)
+    np.testing.assert_allclose(repeated["forces"], before["forces"][origin], atol=INVARIANCE)
+    np.testing.assert_allclose(repeated["stress"], before["stress"], atol=INVARIANCE)
+
+
+@pytest.mark.parametrize("symbol", ["H", "O", "Cu", "U"])
+def test_isolated_atom_has_its_reference_energy(symbol: str) -> None:
+    atoms = Atoms(symbol, cell=[20, 20, 20], pbc=True)
+    found = surface().evaluate(atoms)
+    assert found["energy"] == float(network().element_reference[0, atoms.numbers[0]])
+    assert not found["forces"].any()
+
+
+def test_energy_and_force_are_continuous_at_the_cut_off() -> None:
+    cutoff = network().graph_settings.cutoff
+    previous = None
+    for distance in cutoff + np.linspace(-2e-3, 2e-3, 81):
+        atoms = Atoms("CuO", [[0, 0, 0], [distance, 0, 0]], cell=[30, 30, 30], pbc=True)
+        found = surface().evaluate(atoms)
+        now = (found["energy"], found["forces"][0, 0])
+        if previous is not None:
+            assert abs(now[0] - previous[0]) < 1e-8
+            assert abs(now[1] - previous[1]) < 1e-6
+        previous = now
+    assert previous[1] == 0.0
+
+
+@pytest.mark.parametrize(("first", "second"), [("H", "H"), ("O", "Ti"), ("Cs", "F"), ("Pb", "Pb")])
+def test_atoms_repel_at_short_distance(first: str, second: str) -> None:
+    energies = []
+    for distance in (0.15, 0.3, 0.45):
+        atoms = Atoms([first, second], [[0, 0, 0], [distance, 0, 0]], cell=[30, 30, 30], pbc=True)
+        found = surface().evaluate(atoms)
+        energies.append(found["energy"])
+        assert found["forces"][0, 0] < 0 < found["forces"][1, 0]
+    assert energies == sorted(energies, reverse=True)
+
+
+@pytest.mark.parametrize("name", ["MgO m-3m", "quartz 32", "Al2O3 -3m"])
+def test_reduced_graph_gives_the_same_as_the_plain_one(name: str) -> None:
+    from ase_comformer.symmetry import analyse_space_group
+
+    atoms = analyse_space_group(ALL_CRYSTALS[name]).primitive.repeat((2, 1, 1))
+    reduced, plain = surface(), surface(use_symmetry=False)
+    assert reduced.prepare(atoms).graph.is_reduced
+    found, expected = reduced.evaluate(atoms), plain.evaluate(atoms)
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=INVARIANCE, atol=INVARIANCE)
+
+
+def test_almost_symmetric_structures_are_not_idealised() -> None:
+    atoms = bulk("NaCl", "rocksalt", a=5.64)
+    atoms.positions[0, 0] += 1e-6
+    assert not surface().prepare(atoms).graph.is_reduced
+    force = surface().evaluate(atoms)["forces"][0, 0]
+    assert force != 0.0
+
+
+def test_spread_of_an_ensemble() -> None:
+    other = Potential(**network().arguments).double().eval().requires_grad_(False)
+    atoms = STRUCTURES["quartz 32"] if "quartz 32" in STRUCTURES else distorted(ALL_CRYSTALS["quartz 32"])
+    single = [EnergySurface([member]).evaluate(atoms) for member in (network(), other)]
+    both = EnergySurface([network(), other]).evaluate(atoms)
+    energies = [found["energy"] for found in single]
+    assert both["energy"] == pytest.approx(np.mean(energies))
+    assert both["energy_uncertainty"] == pytest.approx(np.std(energies, ddof=1))
+    difference = single[0]["forces"] - single[1]["forces"]
+    expected = np.sqrt((difference**2 / 2).mean(axis=1))
+    np.testing.assert_allclose(both["forces_uncertainty"], expected)
+    assert "energy_uncertainty" not in single[0]
+
+
+def test_arguments_rebuild_the_network() -> None:
+    again = ARCHITECTURES["Potential"](**network().arguments)
+    again.load_state_dict(network().state_dict())
+
+
+def test_shell_graphs_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="radius"):
+        Potential(graph_settings=GraphSettings(kind="shell"))

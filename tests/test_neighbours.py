@@ -1,0 +1,78 @@
+"""The neighbour list with a skin finds what a fresh search finds, whatever happened since."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ase_comformer.graph import GraphSettings, neighbours
+from ase_comformer.neighbours import SkinNeighbours
+
+CUTOFF = 4.0
+STRUCTURES = {
+    "NaCl": bulk("NaCl", "rocksalt", a=5.64, cubic=True),
+    "Cu": bulk("Cu", a=3.61),
+    "slab": fcc111("Al", (2, 2, 3), vacuum=6.0),
+    "water": molecule("H2O"),
+}
+
+
+def edge_set(edges: tuple) -> set[tuple]:
+    receiver, sender, image, vector = edges
+    rows = np.column_stack([receiver, sender, image]).tolist()
+    return {(*row, *np.round(v, 9).tolist()) for row, v in zip(rows, vector, strict=True)}
+
+
+def assert_same(finder: SkinNeighbours, atoms: Atoms) -> None:
+    fresh = neighbours(atoms, GraphSettings(cutoff=CUTOFF))
+    assert edge_set(finder.edges(atoms)) == edge_set(fresh)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), size=st.floats(0.0, 0.5), strain=st.floats(0.0, 0.12))
+def test_moves_and_strains_of_any_size(name: str, seed: int, size: float, strain: float) -> None:
+    rng = np.random.default_rng(seed)
+    atoms = STRUCTURES[name].copy()
+    finder = SkinNeighbours(CUTOFF, skin=0.6)
+    assert_same(finder, atoms)
+    for _ in range(3):
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain * rng.uniform(-1, 1, (3, 3))), scale_atoms=True)
+        atoms.positions += size * rng.uniform(-1, 1, atoms.positions.shape)
+        assert_same(finder, atoms)
+
+
+def test_wrapping_an_atom_is_noticed() -> None:
+    atoms = STRUCTURES["NaCl"].copy()
+    finder = SkinNeighbours(CUTOFF)
+    finder.edges(atoms)
+    atoms.positions[0] += atoms.cell.array[0]
+    assert_same(finder, atoms)
+
+
+def test_other_elements_or_boundaries_are_noticed() -> None:
+    atoms = STRUCTURES["NaCl"].copy()
+    finder = SkinNeighbours(CUTOFF)
+    finder.edges(atoms)
+    atoms.pbc = [True, True, False]
+    assert_same(finder, atoms)
+    assert_same(finder, STRUCTURES["Cu"])
+
+
+def test_small_moves_reuse_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = neighbours
+    monkeypatch.setattr("ase_comformer.neighbours.neighbours", lambda *given: calls.append(1) or original(*given))
+    atoms = STRUCTURES["NaCl"].copy()
+    finder = SkinNeighbours(CUTOFF, skin=0.6)
+    for _ in range(5):
+        finder.edges(atoms)
+        atoms.rattle(0.01)
+    assert len(calls) == 1
+
+
+def test_negative_skin_is_refused() -> None:
+    with pytest.raises(ValueError, match="skin must not be negative"):
+        SkinNeighbours(4.0, skin=-1.0)
