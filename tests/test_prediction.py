@@ -268,7 +268,7 @@ def test_large_residual_is_logged_and_the_projected_tensor_returned(predictor, r
 
 def test_network_output_that_is_not_finite_is_an_error(predictor, rocksalt, monkeypatch):
     (network,) = predictor.networks(["dielectric_tensor"])
-    monkeypatch.setattr(network, "forward", lambda graph, names: {"dielectric_tensor": graph.cell * float("nan")})
+    monkeypatch.setattr(network, "forward", lambda graph, names, **_: {"dielectric_tensor": graph.cell * float("nan")})
     with pytest.raises(FloatingPointError, match="NaN or infinity for dielectric_tensor of MgO"):
         predictor.evaluate(rocksalt, ["dielectric_tensor"])
 

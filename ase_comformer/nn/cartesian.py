@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import silu
 
 from ase_comformer.graph import CrystalGraph
-from ase_comformer.nn.message_sums import MessageSums, message_sums
+from ase_comformer.nn.message_sums import COMPONENTS, MessageSums, message_sums
 from ase_comformer.nn.radial import BesselBasis
+from ase_comformer.nn.stacked import Embedding, LayerNorm, Linear, affine
 from ase_comformer.tensors import spherical_basis_l2
 
 MAX_ATOMIC_NUMBER = 103
@@ -37,7 +38,7 @@ class EdgeGeometry:
 
 @dataclass
 class NodeFeatures:
-    """Scalars (n, C0), vectors (n, 3, C1), tensors (n, 5, C2)."""
+    """Scalars (n, C0), vectors (3, n, C1), tensors (5, n, C1): components first."""
 
     scalars: Tensor
     vectors: Tensor
@@ -58,12 +59,14 @@ class CartesianBasis(nn.Module):
         self.register_buffer("turned", turned, persistent=False)
 
     def to_matrix(self, tensors: Tensor) -> Tensor:
-        """(n, 5, C) -> (n, 3, 3, C)."""
-        return torch.einsum("nmc,mxy->nxyc", tensors, self.matrices.to(tensors.dtype))
+        """(5, n, C) -> (3, 3, n, C)."""
+        matrices = self.matrices.to(tensors.dtype).flatten(1).t() @ tensors.flatten(1)
+        return matrices.view(3, 3, *tensors.shape[1:])
 
     def from_matrix(self, matrices: Tensor) -> Tensor:
-        """(n, 3, 3, C) -> (n, 5, C), dropping trace and antisymmetric part."""
-        return torch.einsum("nxyc,mxy->nmc", matrices, self.matrices.to(matrices.dtype))
+        """(3, 3, n, C) -> (5, n, C), dropping trace and antisymmetric part."""
+        tensors = self.matrices.to(matrices.dtype).flatten(1) @ matrices.reshape(9, -1)
+        return tensors.view(5, *matrices.shape[2:])
 
     def rotation(self, rotation: Tensor) -> Tensor:
         """(n, 3, 3) -> (n, 5, 5), the 2e representation."""
@@ -118,18 +121,18 @@ class CartesianLayer(nn.Module):
         super().__init__()
         self.incoming = incoming
         self.parts = [scalars] + [vectors] * (4 if incoming else 2)
-        self.receiver = nn.Linear(scalars, hidden)
-        self.sender = nn.Linear(scalars, hidden, bias=False)
-        self.radial = nn.Linear(radial, hidden, bias=False)
-        self.edge = nn.Linear(hidden, sum(self.parts))
-        self.scalar_message = nn.Linear(scalars, scalars)
-        self.vector_message = nn.Linear(vectors, vectors, bias=False)
-        self.tensor_message = nn.Linear(vectors, vectors, bias=False)
-        self.vector_pair = nn.Linear(vectors, 2 * vectors, bias=False)
-        self.tensor_pair = nn.Linear(vectors, 2 * vectors, bias=False)
-        self.norm = nn.LayerNorm(scalars)
+        self.receiver = Linear(scalars, hidden)
+        self.sender = Linear(scalars, hidden, bias=False)
+        self.radial = Linear(radial, hidden, bias=False)
+        self.edge = Linear(hidden, sum(self.parts))
+        self.scalar_message = Linear(scalars, scalars)
+        self.vector_message = Linear(vectors, vectors, bias=False)
+        self.tensor_message = Linear(vectors, vectors, bias=False)
+        self.vector_pair = Linear(vectors, 2 * vectors, bias=False)
+        self.tensor_pair = Linear(vectors, 2 * vectors, bias=False)
+        self.norm = LayerNorm(scalars)
         self.update = nn.Sequential(
-            nn.Linear(2 * scalars + 4 * vectors, 2 * scalars), nn.SiLU(), nn.Linear(2 * scalars, scalars + 5 * vectors)
+            Linear(2 * scalars + 4 * vectors, 2 * scalars), nn.SiLU(), Linear(2 * scalars, scalars + 5 * vectors)
         )
         self.products = NodeProducts()
         self.sizes = [scalars] + [vectors] * 5
@@ -153,41 +156,35 @@ class CartesianLayer(nn.Module):
     def _messages(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
         sums = edge.sums
         ends = sums.at_ends(self.receiver(scalars), self.sender(scalars))
-        hidden = silu(torch.addmm(ends, edge.basis, self.radial.weight.t()))
+        hidden = silu(ends + self.radial(edge.basis))
         sizes = [sums.nodes, 3 * sums.nodes, 5 * sums.nodes, sums.pairs]
         moments, totals = sums.of_edges(hidden).split(sizes), sums.totals.split(sizes)
-        weights, biases = self.edge.weight.split(self.parts), self.edge.bias.split(self.parts)
+        weights, biases = self.edge.weight.split(self.parts, dim=-2), self.edge.bias.split(self.parts, dim=-1)
 
         def summed(part: int, weight: Tensor, bias: Tensor) -> Tensor:
             """The sum of what the last layer of the edge network makes of ``hidden``."""
-            return torch.addcmul(linear(moments[part], weight), totals[part], bias)
+            components = (COMPONENTS[part], -1) if part < len(COMPONENTS) else (1, -1)
+            rows, total = (values.unflatten(0, components) for values in (moments[part], totals[part]))
+            return affine(rows, weight, bias, total)
 
         feature_sum = torch.cat([summed(1, weights[1], biases[1]), summed(2, weights[2], biases[2])])
-        feature_sum = feature_sum.view(8, sums.nodes, -1)
         if features is not None:
             # the edge network's last two parts, next to each other, multiply the sender's features
             first = sum(self.parts[:3])
-            of_pairs = summed(3, self.edge.weight[first:], self.edge.bias[first:])
+            of_pairs = summed(3, self.edge.weight[..., first:, :], self.edge.bias[..., first:]).squeeze(0)
             feature_sum = feature_sum + sums.of_senders(features, *of_pairs.chunk(2, dim=1))
-        return summed(0, weights[0], biases[0]), feature_sum
+        return summed(0, weights[0], biases[0]).squeeze(0), feature_sum
 
     def _pairs(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Two linear maps of features brought to a size below one, each (8, n, C)."""
-        size = features.square().mean(-1)
-        vector_scale, tensor_scale = torch.rsqrt(1 + size[:3].sum(0)), torch.rsqrt(1 + size[3:].sum(0))
-        pairs = torch.cat(
-            [
-                self.vector_pair(features[:3] * vector_scale.unsqueeze(-1)),
-                self.tensor_pair(features[3:] * tensor_scale.unsqueeze(-1)),
-            ]
-        )
+        pairs = torch.cat([self.vector_pair(soft_unit(features[:3])), self.tensor_pair(soft_unit(features[3:]))])
         left, right = pairs.chunk(2, dim=-1)
         return left, right
 
 
 def soft_unit(features: Tensor) -> Tensor:
-    """(n, m, C) divided by sqrt(1 + mean squared norm): small features pass, large ones are tamed, equivariantly."""
-    size = features.square().sum(1, keepdim=True).mean(-1, keepdim=True)
+    """(m, n, C) divided by sqrt(1 + mean squared norm): small features pass, large ones are tamed, equivariantly."""
+    size = features.square().mean(-1, keepdim=True).sum(0, keepdim=True)
     return features * torch.rsqrt(1 + size)
 
 
@@ -216,7 +213,7 @@ class CartesianTrunk(nn.Module):
     ) -> None:
         super().__init__()
         self.scalars, self.vectors, self.cutoff, self.mean_neighbours = scalars, vectors, cutoff, mean_neighbours
-        self.embedding = nn.Embedding(MAX_ATOMIC_NUMBER + 1, scalars)
+        self.embedding = Embedding(MAX_ATOMIC_NUMBER + 1, scalars)
         self.radial_basis = BesselBasis(cutoff, radial)
         self.layers = nn.ModuleList(
             CartesianLayer(scalars, vectors, radial, hidden, incoming=depth > 0) for depth in range(layers)
@@ -256,4 +253,4 @@ class CartesianTrunk(nn.Module):
             scalars, features = layer(scalars, features, edge)
         if features is None:
             features = scalars.new_zeros(8, len(scalars), self.vectors)
-        return NodeFeatures(scalars, features[:3].transpose(0, 1), features[3:].transpose(0, 1))
+        return NodeFeatures(scalars, features[:3], features[3:])

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.cartesian import CartesianBasis, EdgeGeometry, NodeFeatures, soft_unit
-from ase_comformer.tensors import cartesian_to_mandel, change_of_basis, mandel_rotation, mandel_to_voigt
+from ase_comformer.nn.stacked import Linear, affine
+from ase_comformer.tensors import (
+    cartesian_to_mandel,
+    change_of_basis,
+    mandel_rotation,
+    mandel_to_voigt,
+    spherical_basis_l2,
+)
 
 
 @dataclass
@@ -29,10 +36,14 @@ class HeadInput:
 
 def pool(graph: CrystalGraph, values: Tensor) -> Tensor:
     """Mean over the atoms of each crystal: (n, ...) -> (B, ...), orbits counted with their multiplicity."""
-    weight = graph.node_weight.reshape(-1, *[1] * (values.dim() - 1))
-    return values.new_zeros((graph.crystal_count, *values.shape[1:])).index_add(
-        0, graph.node_crystal, values * weight
-    )
+    weighted = values.flatten(1) * graph.node_weight.unsqueeze(1) if values.dim() > 1 else values * graph.node_weight
+    return sum_rows(weighted, graph.node_crystal, graph.crystal_count).view(-1, *values.shape[1:])
+
+
+def sum_rows(values: Tensor, owner: Tensor, count: int) -> Tensor:
+    """(k, ...) -> (count, ...), the sum over the rows of each owner (k,); fast on a CPU in two dimensions only."""
+    flat = values.flatten(1) if values.dim() > 2 else values
+    return flat.new_zeros(count, *flat.shape[1:]).index_add(0, owner, flat).view(count, *values.shape[1:])
 
 
 def mean_over_point_group(graph: CrystalGraph, left: Tensor, right: Tensor, values: Tensor) -> Tensor:
@@ -42,70 +53,93 @@ def mean_over_point_group(graph: CrystalGraph, left: Tensor, right: Tensor, valu
     """
     assert graph.operation_crystal is not None
     owner = graph.operation_crystal
-    turned = left @ values[owner] @ right.transpose(1, 2)
+    turned = left @ values.index_select(0, owner) @ right.transpose(1, 2)
     order = torch.bincount(owner, minlength=graph.crystal_count).to(values.dtype)
-    return torch.zeros_like(values).index_add(0, owner, turned) / order[:, None, None]
+    return sum_rows(turned, owner, graph.crystal_count) / order[:, None, None]
 
 
 class Product(nn.Module):
-    """Channel-wise product of two irreps, (n, 2a+1, C) x (n, 2b+1, C) -> (n, 2c+1, C), component normalised."""
+    """Channel-wise product of two irreps, (2a+1, n, C) x (2b+1, n, C) -> (2c+1, n, C), component normalised."""
 
     coupling: Tensor
 
     def __init__(self, first: int, second: int, result: int) -> None:
         super().__init__()
         coupling = o3.wigner_3j(first, second, result, dtype=torch.float64) * (2 * result + 1) ** 0.5
-        self.register_buffer("coupling", coupling, persistent=False)
+        self.register_buffer("coupling", coupling.flatten(0, 1).t().contiguous(), persistent=False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """See the class."""
-        return torch.einsum("nac,nbc,abk->nkc", first, second, self.coupling.to(first.dtype))
+        outer = (first.unsqueeze(1) * second.unsqueeze(0)).flatten(0, 1)
+        return (self.coupling.to(first.dtype) @ outer.flatten(1)).view(-1, *first.shape[1:])
+
+
+class EdgeHarmonics(nn.Module):
+    """Component-normalised harmonics Y_l of l = 3 or 4 from those of lower degree, (E, 3) and (E, 5) -> (E, 2l+1)."""
+
+    coupling: Tensor
+
+    def __init__(self, degree: int) -> None:
+        super().__init__()
+        self.first = degree - 2
+        coupling = o3.wigner_3j(self.first, 2, degree, dtype=torch.float64).flatten(0, 1)
+        direction = torch.tensor([[2.0, 3.0, 6.0]], dtype=torch.float64) / 7.0
+        tensor = direction.unsqueeze(2) * direction.unsqueeze(1)
+        tensor = torch.einsum("nxy,mxy->nm", tensor, spherical_basis_l2(dtype=torch.float64))
+        wanted = o3.spherical_harmonics(degree, direction, normalize=False, normalization="component")
+        got = self._outer(direction, tensor) @ coupling
+        factor = (wanted * got).sum() / got.square().sum()
+        self.register_buffer("coupling", coupling * factor, persistent=False)
+
+    def _outer(self, unit: Tensor, tensor: Tensor) -> Tensor:
+        first = unit if self.first == 1 else tensor
+        return (first.unsqueeze(2) * tensor.unsqueeze(1)).flatten(1)
+
+    def forward(self, unit: Tensor, tensor: Tensor) -> Tensor:
+        """See the class."""
+        return self._outer(unit, tensor) @ self.coupling.to(unit.dtype)
 
 
 class EdgeDensity(nn.Module):
-    """sum_j w(h_i, h_j, r) Y_l(r_ij): the harmonics beyond l = 2 that the trunk does not carry, (n, 2l+1, C)."""
+    """sum_j w(h_i, h_j, r) Y_l(r_ij): the harmonics beyond l = 2 that the trunk does not carry, (2l+1, n, C)."""
 
     def __init__(self, degree: int, scalars: int, radial: int, hidden: int, channels: int) -> None:
         super().__init__()
-        self.degree = degree
-        self.receiver = nn.Linear(scalars, hidden)
-        self.sender = nn.Linear(scalars, hidden, bias=False)
-        self.radial = nn.Linear(radial, hidden, bias=False)
-        self.edge = nn.Linear(hidden, channels)
+        self.receiver = Linear(scalars, hidden)
+        self.sender = Linear(scalars, hidden, bias=False)
+        self.radial = Linear(radial, hidden, bias=False)
+        self.edge = Linear(hidden, channels)
+        self.harmonics = EdgeHarmonics(degree)
 
     def forward(self, given: HeadInput) -> Tensor:
-        """(n, 2l+1, C); not projected on the site group: the point-group mean of the head does that."""
-        graph, scalars = given.graph, given.node.scalars
-        hidden = nn.functional.silu(
-            self.receiver(scalars)[graph.edge_receiver]
-            + self.sender(scalars)[graph.edge_sender]
-            + self.radial(given.edge.basis)
-        )
-        weight = self.edge(hidden) * given.edge.weight
-        harmonics = o3.spherical_harmonics(self.degree, given.edge.unit, normalize=False, normalization="component")
-        terms = harmonics.unsqueeze(-1) * weight.unsqueeze(1)
-        return terms.new_zeros((len(scalars), *terms.shape[1:])).index_add(0, graph.edge_receiver, terms)
+        """(2l+1, n, C); not projected on the site group: the point-group mean of the head does that."""
+        edge, scalars = given.edge, given.node.scalars
+        ends = edge.sums.at_ends(self.receiver(scalars), self.sender(scalars))
+        hidden = nn.functional.silu(ends + self.radial(edge.basis))
+        harmonics = self.harmonics(edge.unit, edge.tensor) * edge.weight
+        moments, totals = edge.sums.of_harmonics(harmonics, hidden)
+        return affine(moments, self.edge.weight, self.edge.bias, totals)
 
 
 class PooledChannels(nn.Module):
     """Pool channels of one irrep with atom gates, then mix them with crystal gates into ``copies`` irreps.
 
-    (n, 2l+1, C) -> (B, copies, 2l+1).
+    (2l+1, n, C) -> (B, copies, 2l+1).
     """
 
     def __init__(self, channels: int, scalars: int, crystal: int, copies: int) -> None:
         super().__init__()
         self.copies = copies
-        self.atom_gate = nn.Linear(scalars, channels)
-        self.crystal_gate = nn.Linear(crystal, channels * copies)
+        self.atom_gate = Linear(scalars, channels)
+        self.crystal_gate = Linear(crystal, channels * copies)
         self.scale = 1.0 / channels**0.5
 
     def forward(self, given: HeadInput, values: Tensor) -> Tensor:
         """See the class."""
-        gated = values * self.atom_gate(given.node.scalars).unsqueeze(1)
+        gated = (values * self.atom_gate(given.node.scalars)).transpose(0, 1)
         pooled = pool(given.graph, gated)
         mixing = self.crystal_gate(given.crystal).reshape(len(pooled), self.copies, -1)
-        return torch.einsum("bmc,bkc->bkm", pooled, mixing) * self.scale
+        return mixing @ pooled.transpose(1, 2) * self.scale
 
 
 def soft_bound(values: Tensor, limit: float) -> Tensor:
@@ -128,7 +162,7 @@ class LogMatrixHead(nn.Module):
     ) -> None:
         super().__init__()
         self.centre, self.span, self.anisotropy = centre, span, anisotropy
-        self.trace = nn.Sequential(nn.Linear(crystal, crystal), nn.SiLU(), nn.Linear(crystal, 1))
+        self.trace = nn.Sequential(Linear(crystal, crystal), nn.SiLU(), Linear(crystal, 1))
         self.traceless = PooledChannels(vectors, scalars, crystal, copies=1)
         self.basis = CartesianBasis()
 
@@ -136,7 +170,7 @@ class LogMatrixHead(nn.Module):
         """(B, 3, 3)."""
         trace = self.centre + self.span * torch.tanh(self.trace(given.crystal) / self.span)
         pooled = self.traceless(given, given.node.tensors)
-        matrix = self.basis.to_matrix(pooled.transpose(1, 2)).squeeze(-1)
+        matrix = (pooled.squeeze(1) @ self.basis.matrices.to(pooled.dtype).flatten(1)).view(-1, 3, 3)
         rotation = given.graph.operation_rotation
         if rotation is not None:
             matrix = mean_over_point_group(given.graph, rotation, rotation, matrix)
@@ -153,11 +187,11 @@ class BornHead(nn.Module):
 
     def __init__(self, *, scalars: int, vectors: int, crystal: int) -> None:
         super().__init__()
-        self.charge = nn.Sequential(nn.Linear(scalars + crystal, scalars), nn.SiLU(), nn.Linear(scalars, 1))
-        self.gates = nn.Sequential(nn.Linear(scalars + crystal, scalars), nn.SiLU(), nn.Linear(scalars, 4 * vectors))
-        self.weight = nn.Linear(scalars, 1)
-        self.vector_pair = nn.Linear(vectors, 2 * vectors, bias=False)
-        self.tensor_pair = nn.Linear(vectors, 2 * vectors, bias=False)
+        self.charge = nn.Sequential(Linear(scalars + crystal, scalars), nn.SiLU(), Linear(scalars, 1))
+        self.gates = nn.Sequential(Linear(scalars + crystal, scalars), nn.SiLU(), Linear(scalars, 4 * vectors))
+        self.weight = Linear(scalars, 1)
+        self.vector_pair = Linear(vectors, 2 * vectors, bias=False)
+        self.tensor_pair = Linear(vectors, 2 * vectors, bias=False)
         self.commutator = Product(2, 2, 1)
         self.basis = CartesianBasis()
         self.scale = 1.0 / vectors**0.5
@@ -166,23 +200,21 @@ class BornHead(nn.Module):
         """(A, 3, 3) in e, field index first."""
         graph, node = given.graph, given.node
         context = torch.cat([node.scalars, given.crystal[graph.node_crystal]], dim=1)
-        gate = [part.unsqueeze(1) * self.scale for part in self.gates(context).chunk(4, dim=1)]
+        gate = (self.gates(context) * self.scale).chunk(4, dim=1)
         left, right = self.vector_pair(soft_unit(node.vectors)).chunk(2, dim=-1)
         first, second = self.tensor_pair(soft_unit(node.tensors)).chunk(2, dim=-1)
-        axial = torch.linalg.cross(left, right, dim=1) * gate[0] + self.commutator(first, second) * gate[1]
-        matrices = self.basis.to_matrix(node.tensors * gate[2])
-        dyads = self.basis.to_matrix(self.basis.from_matrix(left.unsqueeze(2) * right.unsqueeze(1)) * gate[3])
-        identity = torch.eye(3, dtype=matrices.dtype, device=matrices.device)
-        born = (matrices + dyads).sum(-1) + self.charge(context).unsqueeze(-1) * identity + cross_matrix(axial.sum(-1))
+        axial = torch.linalg.cross(left, right, dim=0) * gate[0] + self.commutator(first, second) * gate[1]
+        dyads = self.basis.from_matrix(left.unsqueeze(1) * right.unsqueeze(0))
+        tensors = (node.tensors * gate[2] + dyads * gate[3]).sum(-1)  # (5, n)
+        symmetric = (tensors.t() @ self.basis.matrices.to(tensors.dtype).flatten(1)).view(-1, 3, 3)
+        identity = torch.eye(3, dtype=symmetric.dtype, device=symmetric.device)
+        born = symmetric + self.charge(context).unsqueeze(-1) * identity + cross_matrix(axial.sum(-1).t())
         if graph.atom_rotation is not None:
             rotation = graph.atom_rotation
             born = rotation @ born[graph.atom_node] @ rotation.transpose(1, 2)
         # the small constant keeps the shares defined where softplus underflows on every atom
         share = (nn.functional.softplus(self.weight(node.scalars)) + 1e-6)[graph.atom_node].unsqueeze(-1)
-        totals = [
-            value.new_zeros((graph.crystal_count, *value.shape[1:])).index_add(0, graph.atom_crystal, value)
-            for value in (born, share)
-        ]
+        totals = [sum_rows(value, graph.atom_crystal, graph.crystal_count) for value in (born, share)]
         return born - share * (totals[0] / totals[1])[graph.atom_crystal]
 
 
@@ -205,8 +237,8 @@ class ElasticHead(nn.Module):
 
     def __init__(self, *, scalars: int, vectors: int, crystal: int, radial: int, hidden: int, high: int = 16) -> None:
         super().__init__()
-        self.isotropic = nn.Sequential(nn.Linear(crystal, crystal), nn.SiLU(), nn.Linear(crystal, 2))
-        self.tensor_pair = nn.Linear(vectors, 2 * vectors, bias=False)
+        self.isotropic = nn.Sequential(Linear(crystal, crystal), nn.SiLU(), Linear(crystal, 2))
+        self.tensor_pair = Linear(vectors, 2 * vectors, bias=False)
         self.second = PooledChannels(vectors, scalars, crystal, copies=2)
         self.square = Product(2, 2, 4)
         self.squares = PooledChannels(vectors, scalars, crystal, copies=1)
@@ -225,12 +257,12 @@ class ElasticHead(nn.Module):
         isotropic = 4.0 * torch.tanh(self.isotropic(given.crystal) / 4.0)
         isotropic = isotropic * isotropic.new_tensor([1.0, 5.0**0.5])
         basis = self.basis.to(traceless.dtype)
-        matrix = torch.einsum("bk,kxy->bxy", traceless, basis[2:])
+        matrix = (traceless @ basis[2:].flatten(1)).view(-1, 6, 6)
         if given.graph.operation_rotation is not None:
             rotation = mandel_rotation(given.graph.operation_rotation)
             matrix = mean_over_point_group(given.graph, rotation, rotation, matrix)
         matrix = soft_bound(matrix, 3.0)  # not linear, hence after the mean
-        matrix = matrix + torch.einsum("bk,kxy->bxy", isotropic, basis[:2])
+        matrix = matrix + (isotropic @ basis[:2].flatten(1)).view(-1, 6, 6)
         matrix = matrix + 4.0 * torch.eye(6, dtype=matrix.dtype, device=matrix.device)
         return mandel_to_voigt(torch.linalg.matrix_exp(matrix), "stiffness")
 
@@ -250,10 +282,10 @@ class PiezoelectricHead(nn.Module):
 
     def __init__(self, *, scalars: int, vectors: int, crystal: int, radial: int, hidden: int, high: int = 16) -> None:
         super().__init__()
-        self.size = nn.Sequential(nn.Linear(crystal, crystal), nn.SiLU(), nn.Linear(crystal, 1))
+        self.size = nn.Sequential(Linear(crystal, crystal), nn.SiLU(), Linear(crystal, 1))
         self.density = EdgeDensity(3, scalars, radial, hidden, high)
-        self.vector_mix = nn.Linear(vectors, high, bias=False)
-        self.tensor_mix = nn.Linear(vectors, high, bias=False)
+        self.vector_mix = Linear(vectors, high, bias=False)
+        self.tensor_mix = Linear(vectors, high, bias=False)
         self.vector_tensor = nn.ModuleList(Product(1, 2, result) for result in (1, 2, 3))
         self.density_tensor = nn.ModuleList(Product(3, 2, result) for result in (1, 2, 3))
         self.vectors = PooledChannels(vectors, scalars, crystal, copies=2)
@@ -281,7 +313,7 @@ class PiezoelectricHead(nn.Module):
         )
         # at most e^4 = 55 times the untrained size; the factor 10 starts training at the size of real tensors
         coefficients = 10.0 * coefficients * torch.exp(4.0 * torch.tanh(self.size(given.crystal) / 4.0))
-        matrix = torch.einsum("bk,kxy->bxy", coefficients, self.basis.to(coefficients.dtype))
+        matrix = (coefficients @ self.basis.to(coefficients.dtype).flatten(1)).view(-1, 3, 6)
         rotation = given.graph.operation_rotation
         if rotation is not None:
             matrix = mean_over_point_group(given.graph, rotation, mandel_rotation(rotation), matrix)

@@ -26,6 +26,8 @@ class MessageSums:
 
     Attributes:
         nodes: n.
+        order: (E,) edges sorted by receiver, those of one pair together.
+        starts: (n,) the first of each receiver's edges in that order.
         pairs: P.
         ends: (E, 2n) picks receiver and sender of every edge from two tables, one below the other.
         moments: (9n + P, E), weighted harmonics of the edges of every node and weights of the edges of every pair.
@@ -37,6 +39,8 @@ class MessageSums:
     """
 
     nodes: int
+    order: Tensor
+    starts: Tensor
     pairs: int
     ends: SparsePattern
     moments: SparsePattern
@@ -53,6 +57,18 @@ class MessageSums:
     def of_edges(self, hidden: Tensor) -> Tensor:
         """(E, C) -> (9n + P, C): moments of every node, scalars (n), vectors (3n), tensors (5n), then pairs (P)."""
         return sparse_product(self.moments, self.moment_values, hidden)
+
+    def of_harmonics(self, harmonics: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over the edges of every node of other weighted harmonics (E, m) times hidden features (E, C).
+
+        Returns (m, n, C), and the sums (m, n, 1) of the harmonics alone. Not projected on the site group.
+        """
+        edges, components = harmonics.shape
+        pattern = SparsePattern(self.order.repeat(components), _blocks(self.starts, edges, components), edges)
+        values = harmonics[self.order].t().flatten()
+        shape = (components, self.nodes, -1)
+        totals = sparse_product(pattern, values, values.new_ones(edges, 1))
+        return sparse_product(pattern, values, hidden).view(shape), totals.view(shape)
 
     def of_senders(self, features: Tensor, vector_weight: Tensor, tensor_weight: Tensor) -> Tensor:
         """Features (8, n, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
@@ -84,7 +100,8 @@ def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None
     pair_receiver = torch.div(pair_key, max(len(graph.atom_node), 1), rounding_mode="floor")
     pair_atom = pair_key - pair_receiver * len(graph.atom_node)
     pairs = len(pair_key)
-    moments = _moments(receiver, order, pair_of_sorted, pair_size, nodes)
+    starts = _starts(receiver, nodes)
+    moments = _moments(receiver, order, starts, pair_of_sorted, pair_size)
     if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
         vector, tensor = graph.site_vector_projector[receiver], graph.site_tensor_projector[receiver]
         projected = [
@@ -96,6 +113,8 @@ def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None
     carried, carried_values = _carried(graph, rotation, pair_receiver, pair_atom)
     return MessageSums(
         nodes=nodes,
+        order=order,
+        starts=starts,
         pairs=pairs,
         ends=ends,
         moments=moments,
@@ -119,12 +138,12 @@ def _blocks(starts: Tensor, length: int, count: int) -> Tensor:
 
 
 def _moments(
-    receiver: Tensor, order: Tensor, pair_of_sorted: Tensor, pair_size: Tensor, nodes: int
+    receiver: Tensor, order: Tensor, starts: Tensor, pair_of_sorted: Tensor, pair_size: Tensor
 ) -> SparsePattern:
-    edges, pairs, components = len(order), len(pair_size), sum(COMPONENTS)
+    edges, pairs, nodes, components = len(order), len(pair_size), len(starts), sum(COMPONENTS)
     offsets = torch.cat(
         [
-            _blocks(_starts(receiver, nodes), edges, components),
+            _blocks(starts, edges, components),
             torch.cumsum(pair_size, 0) - pair_size + components * edges,
         ]
     )
@@ -175,9 +194,7 @@ def _carried(
     if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
         # what a pair sends is projected on the receiver's site group with the rest of the sum
         projectors = (graph.site_vector_projector, graph.site_tensor_projector)
-        matrices = [
-            projector[pair_receiver] @ matrix for projector, matrix in zip(projectors, matrices, strict=True)
-        ]
+        matrices = [projector[pair_receiver] @ matrix for projector, matrix in zip(projectors, matrices, strict=True)]
     # non-zeros by row (x, pair), column (y, node): x and y run over three components, then over five
     values = torch.cat([matrix.transpose(0, 1).flatten() for matrix in matrices])
     columns, offsets = [], []

@@ -16,6 +16,7 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.heads import BornHead, ElasticHead, HeadInput, LogMatrixHead, PiezoelectricHead, pool
+from ase_comformer.nn.stacked import Embedding, Linear, per_row, rows_of
 
 #: Properties with a head, and the functional that predictions follow.
 FUNCTIONALS = {
@@ -92,11 +93,11 @@ class TensorNetwork(nn.Module):
             hidden=hidden,
             cutoff=self.graph_settings.cutoff,
         )
-        self.atom_scalars = nn.Sequential(nn.Linear(scalars, crystal), nn.SiLU())
-        self.fidelity = nn.Embedding(len(self.fidelities), crystal)
+        self.atom_scalars = nn.Sequential(Linear(scalars, crystal), nn.SiLU())
+        self.fidelity = Embedding(len(self.fidelities), crystal)
         nn.init.zeros_(self.fidelity.weight)
         self.crystal = nn.Sequential(
-            nn.Linear(crystal + 1, crystal), nn.SiLU(), nn.Dropout(dropout), nn.Linear(crystal, crystal)
+            Linear(crystal + 1, crystal), nn.SiLU(), nn.Dropout(dropout), Linear(crystal, crystal)
         )
         widths = {"scalars": scalars, "vectors": vectors, "crystal": crystal}
         edge_widths = {**widths, "radial": radial, "hidden": hidden, "high": high}
@@ -157,7 +158,8 @@ class TensorNetwork(nn.Module):
         def given(name: str) -> HeadInput:
             if fidelity is None or name in _ONE_FUNCTIONAL:
                 functional = FUNCTIONALS.get(name) or AUXILIARY[name]
-                token = self.fidelity.weight[self.fidelities.index(functional)]
+                token = self.fidelity.weight[..., self.fidelities.index(functional), :]
+                token = per_row(token, len(crystal), dimensions=1)
             else:
                 token = self.fidelity(fidelity)
             return HeadInput(graph, edge, node, nn.functional.silu(crystal + token))
@@ -170,7 +172,9 @@ class TensorNetwork(nn.Module):
             if name == "static_dielectric_tensor":
                 result[name] = result["dielectric_tensor"] + self.heads[name](given(name))
             elif name == "formation_energy":
-                reference = pool(graph, self.element_reference[graph.numbers])
+                energies = self.element_reference
+                of_atoms = energies[graph.numbers] if energies.dim() == 1 else rows_of(energies, graph.numbers)
+                reference = pool(graph, of_atoms)
                 result[name] = self.heads[name](given(name).crystal).squeeze(1) + reference
             elif name == "band_gap":
                 result[name] = nn.functional.softplus(self.heads[name](given(name).crystal).squeeze(1))
@@ -180,4 +184,4 @@ class TensorNetwork(nn.Module):
 
 
 def _scalar_head(width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+    return nn.Sequential(Linear(width, width), nn.SiLU(), Linear(width, 1))
