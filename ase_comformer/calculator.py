@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.outputs import Properties, all_outputs
 
+from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.predictor import Predictor
 from ase_comformer.projection import SymmetryReport
@@ -23,8 +24,7 @@ from ase_comformer.tensors import FramedTensor, ieee_frame
 
 FRAMES = ("cartesian", "ieee")
 
-_IN_RESULTS = frozenset({"dielectric_tensor"})
-_POTENTIAL = frozenset({"energy", "free_energy", "energies", "forces", "stress", "stresses"})
+_IN_RESULTS = frozenset({*SURFACE_PROPERTIES, "dielectric_tensor"})
 
 
 class GMTNetCalculator(Calculator):
@@ -56,6 +56,8 @@ class GMTNetCalculator(Calculator):
 
     name = "gmtnet"
     implemented_properties: list[str] = [  # noqa: RUF012, declared so by ASE
+        *SURFACE_PROPERTIES,
+        *UNCERTAINTIES,
         "dielectric_tensor",
         "static_dielectric_tensor",
         "born_effective_charges",
@@ -224,9 +226,4 @@ class GMTNetCalculator(Calculator):
         if name in self.implemented_properties:
             return
         choices = ", ".join(self.implemented_properties)
-        if name in _POTENTIAL:
-            raise PropertyNotImplementedError(
-                f"{name} is not available: energy, forces and stress come with a later release of ase-comformer. "
-                f"This model predicts: {choices}."
-            )
         raise PropertyNotImplementedError(f"{name!r} is not a property of this model. It predicts: {choices}.")

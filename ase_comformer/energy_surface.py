@@ -5,6 +5,7 @@ section 6); it gives the same numbers as the plain one, so nothing depends on wh
 are averaged, and their spread is the uncertainty.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from torch import nn
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.neighbours import SkinNeighbours
 from ase_comformer.nn.potential import derivatives
+from ase_comformer.structure import MINIMUM_DISTANCE
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
 
 #: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only with two or more networks.
@@ -88,6 +90,8 @@ class EnergySurface:
         With two or more networks also energy_uncertainty (eV) and forces_uncertainty (N,) eV/A: standard deviations
         over the ensemble, of forces the root mean square over the three components.
         """
+        for crystal in crystals:
+            _warn_about_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
         members = [derivatives(network, graph) for network in self.networks]
         energies, forces, stress = (
@@ -111,6 +115,17 @@ class EnergySurface:
         if group.order == 1 or symmetry_error(atoms, group) > EXACT_SYMMETRY:
             return None
         return SurfaceCrystal(atoms, build_reduced_graph(group, self.settings), group.atom_to_primitive)
+
+
+def _warn_about_close_atoms(crystal: SurfaceCrystal) -> None:
+    shortest = crystal.graph.edge_vector.square().sum(1).min().sqrt() if len(crystal.graph.edge_vector) else np.inf
+    if shortest < MINIMUM_DISTANCE:
+        warnings.warn(
+            f"{crystal.atoms.get_chemical_formula()}: atoms {float(shortest):.3g} Å apart are outside the training "
+            f"domain (limit {MINIMUM_DISTANCE} Å); only the screened nuclear repulsion describes them.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def symmetry_error(atoms: Atoms, group: SpaceGroup) -> float:

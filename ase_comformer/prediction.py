@@ -92,7 +92,7 @@ def predict_with(
                         raise
                     results[index] = _failure(error)
                     advance(1)
-            for batch in _batches(predictor, prepared, names, batch_size):
+            for batch in _batches(prepared, batch_size):
                 outcome = _evaluate(predictor, [prepared[index] for index in batch], names, on_error)
                 for index, result in zip(batch, outcome, strict=True):
                     results[index] = result
@@ -100,15 +100,9 @@ def predict_with(
     return results
 
 
-def _batches(
-    predictor: Predictor, prepared: Mapping[int, PreparedCrystal], names: Sequence[str], batch_size: int
-) -> Iterator[list[int]]:
+def _batches(prepared: Mapping[int, PreparedCrystal], batch_size: int) -> Iterator[list[int]]:
     """Indices grouped so that the crystals of a batch have similar numbers of edges."""
-    networks = list(predictor.networks(names))
-    edges = {
-        index: max((len(crystal.graph(network).edge_weight) for network in networks), default=0)
-        for index, crystal in prepared.items()
-    }
+    edges = {index: crystal.largest_edge_count for index, crystal in prepared.items()}
     batch: list[int] = []
     total = 0
     for index, count in sorted(edges.items(), key=lambda item: item[1]):

@@ -18,16 +18,23 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 from torch import nn
 
 from ase_comformer.devices import resolve_device, resolve_dtype
+from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES, EnergySurface, SurfaceCrystal
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.projection import SymmetryReport, project, symmetry_report, symmetry_residual
-from ase_comformer.structure import validate_elements, validate_structure, warn_about_ignored
+from ase_comformer.structure import (
+    validate_elements,
+    validate_structure,
+    validate_surface_structure,
+    warn_about_ignored,
+)
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
-from ase_comformer.tensors import tensor_property
+from ase_comformer.tensors import PROPERTIES, tensor_property
 from ase_comformer.weights import Model, load_model
 
 logger = logging.getLogger(__name__)
@@ -47,11 +54,19 @@ class PreparedCrystal:
         atoms: the input.
         group: its space group, or None if symmetry is not used.
         graphs: graphs built so far, by settings and by whether they are reduced.
+        surface: what energy, forces and stress are evaluated on, where they were asked for.
     """
 
     atoms: Atoms
     group: SpaceGroup | None
     graphs: dict[tuple[GraphSettings, bool], CrystalGraph] = field(default_factory=dict)
+    surface: SurfaceCrystal | None = None
+
+    @property
+    def largest_edge_count(self) -> int:
+        """Edges of the largest graph built so far."""
+        graphs = [*self.graphs.values(), *([self.surface.graph] if self.surface else [])]
+        return max((len(graph.edge_weight) for graph in graphs), default=0)
 
     def graph(self, network: nn.Module) -> CrystalGraph:
         """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it."""
@@ -116,6 +131,9 @@ class Predictor:
         self.symprec: float = self.arguments["symprec"]
         self.enforce_symmetry: bool = self.arguments["enforce_symmetry"]
         self.model: Model = load_model(self.arguments["model"], str(self.device), self.arguments["dtype"])
+        self.surface: EnergySurface | None = None
+        if "energy" in self.model.properties:
+            self.surface = EnergySurface(self.model.entries("energy"))
         # One assignment of a pair, never changed in place: safe to read from several threads.
         self._last: tuple[bytes, PreparedCrystal] | None = None
 
@@ -140,7 +158,10 @@ class Predictor:
     @property
     def properties(self) -> tuple[str, ...]:
         """Names of the properties that the model predicts."""
-        return self.model.properties
+        derived: tuple[str, ...] = ()
+        if self.surface is not None:
+            derived = (*SURFACE_PROPERTIES, *(UNCERTAINTIES if len(self.surface.networks) > 1 else ()))
+        return (*derived, *(name for name in self.model.properties if name not in derived))
 
     def checked(self, properties: Sequence[str]) -> tuple[str, ...]:
         """The names as a tuple; :class:`UnknownNameError` lists the choices for names the model lacks."""
@@ -172,7 +193,10 @@ class Predictor:
 
         Symmetry and graphs of the last structure are kept, so asking for one property after the other is cheap.
         """
-        names = self.checked(properties)
+        names, on_surface = _divided(self.checked(properties))
+        result = self._evaluate_surface(atoms, on_surface) if on_surface else {}
+        if not names:
+            return result
         key = _structure_key(atoms)
         last = self._last
         if last is not None and last[0] == key:
@@ -182,35 +206,64 @@ class Predictor:
         else:
             prepared = self.prepare(atoms, names)
             self._last = (key, prepared)
-        return self.evaluate_batch([prepared], names)[0]
+        return result | self.evaluate_batch([prepared], names)[0]
 
     def prepare(self, atoms: Atoms, names: Sequence[str]) -> PreparedCrystal:
         """Validate a crystal, find its space group if symmetry is enforced, and build its graphs for ``names``."""
-        validate_structure(atoms)
-        self._validate_elements(atoms, names)
-        group = analyse_space_group(atoms, self.symprec) if self.enforce_symmetry else None
+        tensors, on_surface = _divided(names)
+        if on_surface:
+            self._validate_surface(atoms)
+        if tensors:
+            validate_structure(atoms)
+        self._validate_elements(atoms, tensors)
+        group = analyse_space_group(atoms, self.symprec) if tensors and self.enforce_symmetry else None
         prepared = PreparedCrystal(_bare(atoms), group)
         for network in self.networks(names):
             prepared.graph(network)
+        if on_surface and self.surface is not None:
+            with shielded_device("cpu"):
+                prepared.surface = self.surface.prepare(prepared.atoms)
         return prepared
+
+    def _validate_surface(self, atoms: Atoms) -> None:
+        validate_surface_structure(atoms)
+        validate_elements(atoms, self.model.elements("energy"), "energy")
+
+    def _evaluate_surface(self, atoms: Atoms, names: Sequence[str]) -> Result:
+        """All results of the energy surface: they cost no more than one of them."""
+        self._validate_surface(atoms)
+        assert self.surface is not None
+        with shielded_device("cpu"):
+            found = self.surface.evaluate(_bare(atoms))
+        _require_finite(found, atoms)
+        _require_stress(found, names, atoms)
+        return found
 
     def networks(self, names: Sequence[str]) -> dict[nn.Module, list[str]]:
         """Networks behind ``names`` -> the properties that each is asked for, so that shared trunks run once."""
         networks: dict[nn.Module, list[str]] = {}
-        for name in names:
+        for name in _divided(names)[0]:
             for network in self.model.entries(name):
                 networks.setdefault(network, []).append(name)
         return networks
 
     def evaluate_batch(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
         """Properties of prepared crystals, projected where symmetry is enforced."""
-        results = self._outputs(crystals, names)
+        tensors, on_surface = _divided(names)
+        results = self._outputs(crystals, tensors)
         for crystal, result in zip(crystals, results, strict=True):
-            for name in names:
+            for name in tensors:
                 if tensor_property(name).rank == 0:
                     result[name] = float(result[name])
                 elif crystal.group is not None:
                     result[name] = _projected(name, result[name], crystal.atoms, crystal.group)
+        if on_surface and self.surface is not None:
+            with shielded_device("cpu"):
+                surfaces = self.surface.evaluate_batch([crystal.surface for crystal in crystals if crystal.surface])
+            for crystal, result, found in zip(crystals, results, surfaces, strict=True):
+                _require_finite(found, crystal.atoms)
+                _require_stress(found, names, crystal.atoms)
+                result |= {name: found[name] for name in on_surface}
         return results
 
     def symmetry_report(self, atoms: Atoms, properties: Sequence[str] | None = None) -> SymmetryReport:
@@ -221,7 +274,7 @@ class Predictor:
             properties: names; by default every tensor of the model that covers the elements of ``atoms``.
         """
         validate_structure(atoms)
-        tensors = [name for name in self.properties if tensor_property(name).rank > 0]
+        tensors = [name for name in _divided(self.properties)[0] if tensor_property(name).rank > 0]
         if properties is None:
             symbols = set(map(str, atoms.symbols))
             covered = [name for name in tensors if symbols <= self.model.elements(name)]
@@ -240,10 +293,11 @@ class Predictor:
             ``elements``, ``model``, and ``networks`` with their ``training`` data and ``metrics``.
         """
         (name,) = self.checked([name])
+        asked, name = name, "energy" if name in _divided([name])[1] and name not in PROPERTIES else name
         entry = tensor_property(name)
         cards = self.model.cards(name)
         return {
-            "property": name,
+            "property": asked,
             "description": entry.description,
             "unit": entry.unit,
             "shape": [*(["n"] if entry.per_atom else []), *entry.shape],
@@ -298,6 +352,12 @@ class Predictor:
         return means
 
 
+def _divided(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of crystal properties, and of what the energy surface gives."""
+    surface = {*SURFACE_PROPERTIES, *UNCERTAINTIES}
+    return tuple(n for n in names if n not in surface), tuple(n for n in names if n in surface)
+
+
 def shielded_device(device: str) -> contextlib.AbstractContextManager[Any]:
     """Make new tensors on ``device`` whatever ``torch.set_default_device`` says; free where it says the same."""
     if torch.get_default_device() == torch.device(device):
@@ -325,6 +385,14 @@ def _require_finite(values: Mapping[str, Any], atoms: Atoms) -> None:
                 f"The network returned NaN or infinity for {name} of {atoms.get_chemical_formula()}. "
                 "Check that the structure is reasonable (distances, density), or try dtype='float64'."
             )
+
+
+def _require_stress(found: Mapping[str, Any], names: Sequence[str], atoms: Atoms) -> None:
+    if "stress" in names and "stress" not in found:
+        raise PropertyNotImplementedError(
+            f"{atoms.get_chemical_formula()} has no stress: it needs a periodic direction and a cell with volume "
+            f"(pbc={atoms.pbc.tolist()}, rank of the cell {atoms.cell.rank}). Ask for energy and forces only."
+        )
 
 
 def _agreed(cards: Sequence[Mapping[str, Any]], name: str, key: str, otherwise: str) -> str:

@@ -19,6 +19,9 @@ from ase_comformer.errors import InvalidStructureError, UnknownElementError
 MINIMUM_DISTANCE = 0.5
 """Atoms closer than this (Å) overlap: the shortest bond there is, H-H, has 0.74 Å."""
 
+TOUCHING = 0.1
+"""Atoms closer than this (Å) are refused even in dynamics: the repulsion there exceeds any sensible step."""
+
 _FLAT = 1e-6
 """A cell is flat when its volume is below this fraction of the product of its three lengths."""
 
@@ -64,6 +67,35 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
     _validate_cell(atoms, minimum_distance)
     _validate_positions(atoms)
     _validate_distances(atoms, minimum_distance)
+    warn_about_ignored(atoms)
+
+
+def validate_surface_structure(atoms: Atoms) -> None:
+    """Check a structure whose energy and forces are asked for: any ``pbc``, atoms as close as dynamics bring them.
+
+    Raises:
+        InvalidStructureError: no atoms, NaN or infinite cell or positions, a periodic direction without a lattice
+            vector, no volume, or atoms closer than ``TOUCHING``.
+
+    Warns:
+        UserWarning: as :func:`validate_atoms`.
+    """
+    if not isinstance(atoms, Atoms) or len(atoms) == 0 or atoms.pbc.all():
+        validate_structure(atoms, minimum_distance=TOUCHING)
+        return
+    missing = [axis for axis in range(3) if atoms.pbc[axis] and not atoms.cell.array[axis].any()]
+    if missing:
+        raise InvalidStructureError(
+            f"{_formula(atoms)} is periodic along axis {missing[0]} (pbc={atoms.pbc.tolist()}), but that lattice "
+            "vector is zero. Set it in Å, or switch the periodicity off."
+        )
+    _validate_positions(atoms)
+    if not np.isfinite(atoms.cell.array).all():
+        raise InvalidStructureError(f"The cell has NaN or infinite entries: {atoms.cell.tolist()}. Set it in Å.")
+    if atoms.pbc.any():
+        whole = Atoms(cell=atoms.cell.complete(), pbc=True)
+        _validate_cell(whole, TOUCHING)
+    _validate_distances(atoms, TOUCHING)
     warn_about_ignored(atoms)
 
 
@@ -149,7 +181,7 @@ def _validate_positions(atoms: Atoms) -> None:
 def _validate_distances(atoms: Atoms, minimum_distance: float) -> None:
     neighbours = NeighborList(cutoff=minimum_distance, full_list=False)
     first, second, distances = neighbours.compute(
-        points=atoms.positions, box=atoms.cell.array, periodic=True, quantities="ijd"
+        points=atoms.positions, box=atoms.cell.array, periodic=atoms.pbc, quantities="ijd"
     )
     if len(distances):
         k = int(np.argmin(distances))

@@ -19,12 +19,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
 
 from ase_comformer import GMTNetCalculator
+from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, UnknownNameError, WeightsError
 from ase_comformer.tensors import rotate
 from ase_comformer.weights import save_weights
 from tiny import tiny_card, tiny_network
 
-ALL = GMTNetCalculator.implemented_properties
+SURFACE = {*SURFACE_PROPERTIES, *UNCERTAINTIES}  # tests/test_calculator_surface.py
+ALL = [name for name in GMTNetCalculator.implemented_properties if name not in SURFACE]
 EXACT = {"rtol": 0, "atol": 1e-9}
 
 
@@ -167,18 +169,12 @@ def test_matches_predict(calc, quartz, tiny_model):
 # What is not available
 
 
-@pytest.mark.parametrize("name", ["energy", "free_energy", "forces", "stress"])
-def test_potential_comes_with_a_later_release(calc, quartz, name):
-    with pytest.raises(PropertyNotImplementedError, match="later release"):
-        calc.get_property(name, quartz)
-
-
-def test_ase_getters_of_the_potential(calc, quartz):
+def test_model_without_a_potential_says_so(calc, quartz):
     quartz.calc = calc
     for getter in (quartz.get_potential_energy, quartz.get_forces, quartz.get_stress):
-        with pytest.raises(PropertyNotImplementedError, match="later release"):
+        with pytest.raises(PropertyNotImplementedError, match=r"is not a property of this model.*piezoelectric_tensor"):
             getter()
-    with pytest.raises(PropertyNotImplementedError, match="later release"):
+    with pytest.raises(PropertyNotImplementedError, match="'energy' is not a property"):
         calc.calculate(quartz)
 
 
@@ -195,7 +191,7 @@ def test_property_that_the_model_lacks(tmp_path, quartz):
     network = ARCHITECTURES["TensorNetwork"](**TINY, properties=("dielectric_tensor",))
     calc = GMTNetCalculator(model=save_weights(network, tmp_path, "eps", tiny_card(network)))
     assert calc.implemented_properties == ["dielectric_tensor"]
-    assert set(ALL) == set(GMTNetCalculator.implemented_properties)
+    assert {*ALL, *SURFACE} == set(GMTNetCalculator.implemented_properties)
     with pytest.raises(PropertyNotImplementedError, match="It predicts: dielectric_tensor"):
         calc.get_property("elastic_tensor", quartz)
 

@@ -39,3 +39,11 @@ def tiny_card(network: torch.nn.Module) -> dict:
         "metrics": {},
         "card": "# tiny\n",
     }
+
+
+def tiny_potential(seed: int = 0) -> torch.nn.Module:
+    """A ``Potential`` with random weights."""
+    names = ("scalars", "vectors", "layers", "radial", "hidden", "graph_settings")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ARCHITECTURES["Potential"](**{name: TINY[name] for name in names})

@@ -24,7 +24,7 @@ FIDELITIES = ("PBE labelled", "PBE", "PBEsol")
 
 @dataclass
 class PotentialResult:
-    """Energy (B,) eV, atomic energies (A,) eV, forces (A, 3) eV/A, stress (B, 3, 3) eV/A^3 in ASE's sign."""
+    """Energy (B,) eV in float64, atomic energies (A,) eV, forces (A, 3) eV/A, stress (B, 3, 3) eV/A^3 in ASE's sign."""
 
     energy: Tensor
     energies: Tensor
@@ -61,7 +61,7 @@ class Potential(nn.Module):
         if self.graph_settings.kind != "radius":
             raise UnknownNameError(f"the potential needs a radius graph, not {self.graph_settings.kind!r}")
         self.fidelities = tuple(fidelities)
-        self.properties = ("energy", "energies", "forces", "stress")
+        self.properties = ("energy", "forces", "stress")
         self.arguments: dict[str, Any] = {
             "graph_settings": {"kind": "radius", "cutoff": self.graph_settings.cutoff},
             "scalars": scalars,
@@ -155,7 +155,10 @@ def derivatives(
         else:
             gradient = torch.zeros_like(vectors)
     energies = node_energy[graph.atom_node]
-    energy = energies.new_zeros(graph.crystal_count).index_add(0, graph.atom_crystal, energies)
+    # totals are large numbers whose differences matter: in float64 whatever the network's precision
+    energy = energies.new_zeros(graph.crystal_count, dtype=torch.float64).index_add(
+        0, graph.atom_crystal, energies.double()
+    )
     forces = _forces(graph, gradient, orbit_size)
     return PotentialResult(energy, energies, forces, _stress(graph, gradient))
 
