@@ -168,7 +168,7 @@ def load_records(
     rows = [row for row in _read_rows(path) if row["split"] in splits]
     if dataset == "formation_energy" and drop_duplicates:
         rows = _drop_repeated_ids(rows)
-    return [_record(dataset, row) for row in rows]
+    return [record_of_row(dataset, row) for row in rows]
 
 
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -200,7 +200,8 @@ def _drop_repeated_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def _record(dataset: str, row: dict[str, Any]) -> Record:
+def record_of_row(dataset: str, row: dict[str, Any]) -> Record:
+    """``Record`` of one row (a JSON object of the file) of a data set of ``DATASETS``."""
     labels, extras, functional = _READERS[dataset](row)
     extras = {name: value for name, value in extras.items() if value is not None}
     extras["dataset"] = dataset

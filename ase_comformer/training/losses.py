@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ase_comformer.training.moduli import voigt_reuss_hill
+
 
 @dataclass
 class Targets:
@@ -47,25 +49,10 @@ def piezoelectric_loss(prediction: Tensor, readings: Tensor, width: float = 0.02
     return smooth(error.sqrt().min(dim=1).values, width)
 
 
-def voigt_reuss_hill(stiffness: Tensor) -> Tensor:
-    """(r, 6, 6) Voigt stiffness -> (r, 2) bulk and shear modulus, same unit (Hill 1952)."""
-    compliance = torch.linalg.inv(stiffness)
-
-    def parts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        diagonal = matrix.diagonal(dim1=1, dim2=2)
-        off = matrix[:, 0, 1] + matrix[:, 0, 2] + matrix[:, 1, 2]
-        return diagonal[:, :3].sum(1), off, diagonal[:, 3:].sum(1)
-
-    a, b, c = parts(stiffness)
-    sa, sb, sc = parts(compliance)
-    bulk = ((a + 2 * b) / 9 + 1 / (sa + 2 * sb)) / 2
-    shear = ((a - b + 3 * c) / 15 + 15 / (4 * sa - 4 * sb + 3 * sc)) / 2
-    return torch.stack([bulk, shear], dim=1)
-
-
 def moduli_loss(stiffness: Tensor, moduli: Tensor) -> Tensor:
     """(r, 6, 6) and (r, 2) bulk, shear in GPa -> (r,) mean of absolute (per 60 and 35 GPa) and logarithmic errors."""
-    predicted = voigt_reuss_hill(stiffness)
+    averages = voigt_reuss_hill(stiffness)
+    predicted = torch.stack([averages.bulk, averages.shear], dim=1)
     scale = predicted.new_tensor([60.0, 35.0])
     absolute = smooth((predicted - moduli) / scale, 0.03).mean(1)
     logarithmic = smooth(torch.log(predicted / moduli.clamp(min=1.0)), 0.03).mean(1)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.analysis.elasticity import ElasticTensor
@@ -111,6 +112,16 @@ def test_moduli_agree_with_pymatgen(seed):
         (moduli.shear_voigt, oracle.g_voigt), (moduli.shear_reuss, oracle.g_reuss), (moduli.shear, oracle.g_vrh),
     ):  # fmt: skip
         assert ours[0] == pytest.approx(theirs, rel=1e-9)
+
+
+def test_moduli_of_torch_tensors_are_those_of_arrays_and_differentiable():
+    stiffness = random_stiffness(0, 3)
+    tensor = torch.tensor(stiffness, requires_grad=True)
+    ours, expected = voigt_reuss_hill(tensor), voigt_reuss_hill(stiffness)
+    for name in ("bulk_voigt", "bulk_reuss", "bulk", "shear_voigt", "shear_reuss", "shear"):
+        np.testing.assert_allclose(getattr(ours, name).detach(), getattr(expected, name), rtol=1e-12)
+    assert torch.autograd.gradcheck(lambda c: voigt_reuss_hill(c).shear, tensor)
+    assert voigt_reuss_hill(tensor.float()).bulk.dtype == torch.float32
 
 
 def test_modulus_errors_and_unstable_predictions_are_counted():

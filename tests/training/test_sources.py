@@ -4,6 +4,7 @@ All fixtures are written here; numbers are made up unless a test says otherwise.
 """
 
 import csv
+import functools
 import gzip
 import json
 import logging
@@ -447,7 +448,10 @@ def jarvis_record(atoms: Atoms, identifier: str, **fields) -> dict:
         "elements": atoms.get_chemical_symbols(),
         "cartesian": False,
     }
-    return {"JARVIS_ID": identifier, "atoms": structure} | fields
+    return {"name": identifier, "crystal": structure} | fields
+
+
+FIELDS = {"identifier": "name", "structure": "crystal", "tensor": "value"}
 
 
 def write_json(path: Path, records: object) -> Path:
@@ -458,21 +462,21 @@ def write_json(path: Path, records: object) -> Path:
 def test_jarvis_records_pass_the_filters_and_get_both_splits(tmp_path, caplog):
     eps = (3.5 * np.eye(3)).tolist()
     records = [
-        jarvis_record(rock_salt(TRAIN, 6.97), "JVASP-1", dielectric=eps),
-        jarvis_record(rock_salt(WITHHELD, 4.2), "JVASP-2", dielectric=eps),
-        jarvis_record(rock_salt("CaO", 4.8), "JVASP-3", dielectric=(150 * np.eye(3)).tolist()),
+        jarvis_record(rock_salt(TRAIN, 6.97), "JVASP-1", value=eps),
+        jarvis_record(rock_salt(WITHHELD, 4.2), "JVASP-2", value=eps),
+        jarvis_record(rock_salt("CaO", 4.8), "JVASP-3", value=(150 * np.eye(3)).tolist()),
         jarvis_record(rock_salt("SrO", 5.2), "JVASP-4"),
     ]
     path = write_json(tmp_path / "jarvis.json", records)
     with caplog.at_level(logging.INFO):
-        (row,) = sources.jarvis_dielectric_rows(path)
+        (row,) = sources.jarvis_rows(path, "dielectric_tensor", **FIELDS, max_component=40.0)
     assert (row["id"], row["formula"], row["split"], row["functional"]) == ("JVASP-1", TRAIN, "train", "OptB88vdW")
     assert row["gmtnet_split"] in data.SPLITS
     assert "1 of withheld formulas" in caplog.text
     record = sources.to_record(row)
     np.testing.assert_allclose(record.labels["dielectric_tensor"], eps)
     assert record.extras["functional"] == "OptB88vdW"
-    everything = sources.jarvis_dielectric_rows(path, max_component=None, keep_withheld=True)
+    everything = sources.jarvis_rows(path, "dielectric_tensor", **FIELDS, max_component=None, keep_withheld=True)
     assert {row["id"] for row in everything} == {"JVASP-1", "JVASP-2", "JVASP-3"}
 
 
@@ -480,21 +484,33 @@ def test_jarvis_voigt_order_is_converted(tmp_path):
     vasp = np.arange(18.0).reshape(3, 6)
     elastic = cubic_stiffness(1000.0, 400.0, 300.0)
     elastic[3, 3], elastic[4, 4], elastic[5, 5] = 66.0, 44.0, 55.0
-    record = jarvis_record(
-        rock_salt(TRAIN, 6.97), "JVASP-1", piezoelectric_C_m2=vasp.tolist(), elastic_tensor=elastic.tolist()
-    )
+    record = jarvis_record(rock_salt(TRAIN, 6.97), "JVASP-1", value=vasp.tolist(), stiffness=elastic.tolist())
     path = write_json(tmp_path / "jarvis.json", [record])
-    (row,) = sources.jarvis_piezoelectric_rows(path)
+    read = functools.partial(sources.jarvis_rows, path, **FIELDS, max_component=None)
+    (row,) = read("piezoelectric_tensor", voigt_order="vasp")
     # VASP prints xx yy zz xy yz zx; columns 3, 4, 5 of the documented form are yz, xz, xy.
     np.testing.assert_allclose(row["labels"]["piezoelectric_tensor"], vasp[:, [0, 1, 2, 4, 5, 3]])
-    (row,) = sources.jarvis_piezoelectric_rows(path, voigt_order="standard")
+    (row,) = read("piezoelectric_tensor", voigt_order="standard")
     np.testing.assert_allclose(row["labels"]["piezoelectric_tensor"], vasp)
-    (row,) = sources.jarvis_elastic_rows(path, unit="kbar")
+    (row,) = read("elastic_tensor", tensor="stiffness", voigt_order="vasp", unit="kbar")
     stiffness = np.array(row["labels"]["elastic_tensor"])
     np.testing.assert_allclose(np.diag(stiffness), [100, 100, 100, 4.4, 5.5, 6.6], atol=1e-6)
-    assert sources.jarvis_piezoelectric_rows(path, max_component=17.0) == []
-    with pytest.raises(UnknownNameError, match="kbar"):
-        sources.jarvis_elastic_rows(path, unit="Mbar")
+    assert read("piezoelectric_tensor", voigt_order="vasp", max_component=17.0) == []
+
+
+def test_jarvis_conventions_are_asked_for_not_guessed(tmp_path):
+    record = jarvis_record(rock_salt(TRAIN, 6.97), "JVASP-1", value=np.eye(6).tolist())
+    path = write_json(tmp_path / "jarvis.json", [record])
+    read = functools.partial(sources.jarvis_rows, path, max_component=None, **FIELDS)
+    with pytest.raises(ValueError, match="voigt_order"):
+        read("piezoelectric_tensor")
+    for unit in (None, "Mbar"):
+        with pytest.raises(UnknownNameError, match="kbar"):
+            read("elastic_tensor", voigt_order="vasp", unit=unit)
+    with pytest.raises(UnknownNameError, match="piezoelectric_tensor"):
+        read("born_effective_charges")
+    with pytest.raises(ValueError, match="no field 'jid': it has crystal, name, value"):
+        read("elastic_tensor", identifier="jid", voigt_order="vasp", unit="GPa")
 
 
 def test_gmtnet_split_depends_on_the_set_of_identifiers_only():
@@ -508,13 +524,14 @@ def test_gmtnet_split_depends_on_the_set_of_identifiers_only():
 
 
 def test_pickles_and_unreadable_records_are_refused(tmp_path):
+    arguments = {"property_name": "dielectric_tensor", "max_component": None} | FIELDS
     with pytest.raises(ValueError, match="pickle"):
-        sources.jarvis_dielectric_rows(tmp_path / "jarvis_diele_piezo.pkl")
+        sources.jarvis_rows(tmp_path / "export.pkl", **arguments)
     with pytest.raises(FileNotFoundError):
-        sources.jarvis_dielectric_rows(tmp_path / "missing.json")
-    path = write_json(tmp_path / "bad.json", [{"JARVIS_ID": "x", "dielectric": [[1.0]]}])
+        sources.jarvis_rows(tmp_path / "missing.json", **arguments)
+    path = write_json(tmp_path / "bad.json", [{"name": "x", "value": [[1.0]]}])
     with pytest.raises(ValueError, match=r"shape \(3, 3\)"):
-        sources.jarvis_dielectric_rows(path)
+        sources.jarvis_rows(path, **arguments)
 
 
 # --- extended XYZ ------------------------------------------------------------------------------------------------

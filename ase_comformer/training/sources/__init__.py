@@ -8,12 +8,7 @@ Cartesian frame of ``lattice``, and ``flags``.  Withheld formulas are left out u
 
 from ase_comformer.training.sources.common import to_record, write_rows
 from ase_comformer.training.sources.extxyz import extxyz_rows
-from ase_comformer.training.sources.jarvis import (
-    gmtnet_split,
-    jarvis_dielectric_rows,
-    jarvis_elastic_rows,
-    jarvis_piezoelectric_rows,
-)
+from ase_comformer.training.sources.jarvis import gmtnet_split, jarvis_rows
 from ase_comformer.training.sources.matminer import (
     matminer_dielectric_rows,
     matminer_elastic_rows,
@@ -25,9 +20,7 @@ from ase_comformer.training.sources.phonondb import phonondb_row, phonondb_rows
 __all__ = [
     "extxyz_rows",
     "gmtnet_split",
-    "jarvis_dielectric_rows",
-    "jarvis_elastic_rows",
-    "jarvis_piezoelectric_rows",
+    "jarvis_rows",
     "matminer_dielectric_rows",
     "matminer_elastic_rows",
     "matminer_formation_energy_rows",

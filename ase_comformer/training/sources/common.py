@@ -6,7 +6,7 @@ A row is a JSON-able dictionary; shapes and units of its labels are those of the
 import gzip
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,11 @@ def collect(
     return rows
 
 
+def raised_flags(conditions: Mapping[str, bool | np.bool_]) -> list[str]:
+    """Names of the conditions that hold, in order."""
+    return [name for name, holds in conditions.items() if holds]
+
+
 def open_text(path: str | Path) -> Any:
     """Open a text file, gzip-compressed or not, for reading.
 
@@ -202,7 +207,7 @@ def to_record(row: Row) -> data.Record:
         ValueError: if the row names no known data set and has no labels.
     """
     if row.get("dataset") in data.DATASETS:
-        return data._record(row["dataset"], row)
+        return data.record_of_row(row["dataset"], row)
     if "labels" not in row:
         raise ValueError(
             f"row {row.get('id')!r} has neither labels nor a dataset among {', '.join(data.DATASETS)}: add one of both"

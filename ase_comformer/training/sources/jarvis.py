@@ -1,10 +1,10 @@
-"""JARVIS-DFT tensors as curated for GMTNet (``jarvis_diele_piezo``, ``jarvis_elastic``): JSON records.
+"""JARVIS-DFT tensors of the kind GMTNet was trained on, from JSON records.
 
 K. Choudhary et al., npj Comput. Mater. 6, 64 (2020) (dielectric, piezoelectric) and Phys. Rev. B 98, 014107 (2018)
 (elastic), functional OptB88vdW; selection: Yan et al., arXiv:2406.12888: 4,713 dielectric, 4,998 piezoelectric and
-14,220 elastic tensors, split 80/10/10.  The paper gives counts, not thresholds: ``max_component=100`` is what leaves
-4,998 of the 5,000 piezoelectric records; elsewhere it is this package's assumption.  The published files are pickles,
-which run code when opened: convert them to JSON in an environment you trust.
+14,220 elastic tensors, split 80/10/10.  Exports name their fields differently and the paper gives counts, not
+thresholds: the caller says both.  Some exports are pickles, which run code when opened: convert them to JSON in an
+environment you trust.
 """
 
 import itertools
@@ -30,9 +30,9 @@ from ase_comformer.training.sources.common import (
 
 logger = logging.getLogger(__name__)
 
-_IDENTIFIERS = ("JARVIS_ID", "jid", "id", "material_id")
-_STRUCTURES = ("atoms", "structure", "p_input")
 FUNCTIONAL = "OptB88vdW"
+PROPERTIES: tuple[str, ...] = ("dielectric_tensor", "piezoelectric_tensor", "elastic_tensor")
+"""Properties that ``jarvis_rows`` reads."""
 
 
 def gmtnet_split(identifiers: Sequence[str], seed: int = 0) -> dict[str, data.Split]:
@@ -76,42 +76,74 @@ def _records(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-def _first(record: dict[str, Any], names: Sequence[str]) -> Any:
-    for name in names:
-        if record.get(name) is not None:
-            return record[name]
-    raise ValueError(f"record has none of the fields {', '.join(names)}: it has {', '.join(sorted(record))}")
+def jarvis_rows(
+    path: str | Path,
+    property_name: str,
+    *,
+    tensor: str,
+    structure: str,
+    identifier: str,
+    max_component: float | None,
+    minimum_component: float = 0.0,
+    voigt_order: str | None = None,
+    unit: str | None = None,
+    seed: int = 0,
+    keep_withheld: bool = False,
+) -> list[Row]:
+    """Rows with the tensor in ``labels`` (documented form and unit, symmetrised) and ``gmtnet_split``.
 
+    Args:
+        path: JSON list of records: dictionaries with an identifier, a structure (JARVIS or pymatgen dictionary) and
+            a tensor; records without the tensor are left out.
+        property_name: one of ``PROPERTIES``; the dielectric tensor is the electronic one.
+        tensor: name of the field with the tensor, (3,3), (3,6) or (6,6).
+        structure: name of the field with the structure.
+        identifier: name of the field with the identifier.
+        max_component: records with a component of at least this magnitude (unit of the property) are left out;
+            None keeps them.
+        minimum_component: records whose largest component is smaller are left out.
+        voigt_order: order of the Voigt columns, 'vasp' (xx yy zz xy yz zx) or 'standard'; required for
+            piezoelectric and elastic tensors, whose order cannot be seen from the numbers.
+        unit: of the records, 'GPa' or 'kbar'; required for elastic tensors, the others are in C/m^2 or relative.
+        seed: of ``gmtnet_split``.
+        keep_withheld: also return the formulas that the split rule withholds.
 
-def _rows(
-    path: str | Path, field: str, property_name: str, *, voigt_order: str | None, unit: str | None,
-    max_component: float | None, minimum_component: float, seed: int, keep_withheld: bool,
-) -> list[Row]:  # fmt: skip
+    Raises:
+        UnknownNameError: for another property or unit.
+        ValueError: without ``voigt_order`` where it is needed, for a pickle, or if no record can be read.
+    """
+    if property_name not in PROPERTIES:
+        raise UnknownNameError(f"no JARVIS records of {property_name!r}: choose from {', '.join(PROPERTIES)}")
+    is_voigt = property_name != "dielectric_tensor"
+    if is_voigt and voigt_order is None:
+        raise ValueError(f"{property_name}: give voigt_order, 'vasp' (xx yy zz xy yz zx) or 'standard'")
+    if property_name == "elastic_tensor" and unit not in ("GPa", "kbar"):
+        raise UnknownNameError(f"unknown unit {unit!r} of an elastic tensor: give unit='GPa' or unit='kbar'")
     entry = tensors.tensor_property(property_name)
 
     def convert(record: dict[str, Any]) -> Row | None:
-        identifier = str(_first(record, _IDENTIFIERS))
-        if record.get(field) in (None, [], "na", ""):
+        name = str(_field(record, identifier))
+        if record.get(tensor) in (None, [], "na", ""):
             return None
-        tensor = tensor_field(record[field], entry.shape, field, identifier)
-        if voigt_order is not None:
-            tensor = tensors.reorder_voigt(tensor, property_name, source=voigt_order, target="standard")
+        value = tensor_field(record[tensor], entry.shape, tensor, name)
+        if voigt_order is not None and is_voigt:
+            value = tensors.reorder_voigt(value, property_name, source=voigt_order, target="standard")
         if unit is not None:
-            tensor = tensors.convert_units(tensor, source=unit, target=entry.unit)
+            value = tensors.convert_units(value, source=unit, target=entry.unit)
         if entry.shape[0] == entry.shape[1]:
-            tensor = (tensor + tensor.T) / 2
-        largest = np.abs(tensor).max()
+            value = (value + value.T) / 2
+        largest = np.abs(value).max()
         if (max_component is not None and largest >= max_component) or largest < minimum_component:
             return None
-        structure = _first(record, _STRUCTURES)
-        if not isinstance(structure, dict):
-            raise ValueError(f"{identifier}: the structure must be a dictionary, got {type(structure).__name__}")
+        crystal = _field(record, structure)
+        if not isinstance(crystal, dict):
+            raise ValueError(f"{name}: the structure must be a dictionary, got {type(crystal).__name__}")
         return {
             "dataset": f"jarvis_{property_name}",
             "functional": FUNCTIONAL,
-            "id": identifier,
-            **structure_fields(atoms_from_dict(structure)),
-            "labels": {property_name: np.round(tensor, 6).tolist()},
+            "id": name,
+            **structure_fields(atoms_from_dict(crystal)),
+            "labels": {property_name: np.round(value, 6).tolist()},
             "flags": [],
         }
 
@@ -124,80 +156,7 @@ def _rows(
     return collect(rows, lambda row: row, source, keep_withheld=keep_withheld)
 
 
-def jarvis_dielectric_rows(
-    path: str | Path,
-    *,
-    field: str = "dielectric",
-    max_component: float | None = 100.0,
-    seed: int = 0,
-    keep_withheld: bool = False,
-) -> list[Row]:
-    """Rows with ``labels['dielectric_tensor']`` (3x3, electronic, relative) and ``gmtnet_split``.
-
-    Args:
-        path: JSON list of records with an identifier, a structure (JARVIS or pymatgen dictionary) and ``field``.
-        field: name of the tensor in the records.
-        max_component: records with a component of at least this magnitude are left out; None keeps them.
-        seed: of ``gmtnet_split``.
-        keep_withheld: also return the formulas that the split rule withholds.
-    """
-    return _rows(
-        path, field, "dielectric_tensor", voigt_order=None, unit=None, max_component=max_component,
-        minimum_component=0.0, seed=seed, keep_withheld=keep_withheld,
-    )  # fmt: skip
-
-
-def jarvis_piezoelectric_rows(
-    path: str | Path,
-    *,
-    field: str = "piezoelectric_C_m2",
-    voigt_order: str = "vasp",
-    max_component: float | None = 100.0,
-    minimum_component: float = 0.0,
-    seed: int = 0,
-    keep_withheld: bool = False,
-) -> list[Row]:
-    """Rows with ``labels['piezoelectric_tensor']`` (3x6 Voigt, C/m^2) and ``gmtnet_split``.
-
-    Args:
-        path: JSON list of records with an identifier, a structure (JARVIS or pymatgen dictionary) and ``field``.
-        field: name of the tensor in the records, C/m^2.
-        voigt_order: order of its columns, 'vasp' (xx yy zz xy yz zx) or 'standard'.
-        max_component: records with a component of at least this magnitude are left out; None keeps them.
-        minimum_component: records whose largest component is smaller are left out.
-        seed: of ``gmtnet_split``.
-        keep_withheld: also return the formulas that the split rule withholds.
-    """
-    return _rows(
-        path, field, "piezoelectric_tensor", voigt_order=voigt_order, unit=None, max_component=max_component,
-        minimum_component=minimum_component, seed=seed, keep_withheld=keep_withheld,
-    )  # fmt: skip
-
-
-def jarvis_elastic_rows(
-    path: str | Path,
-    *,
-    field: str = "elastic_tensor",
-    unit: str = "GPa",
-    voigt_order: str = "vasp",
-    max_component: float | None = None,
-    seed: int = 0,
-    keep_withheld: bool = False,
-) -> list[Row]:
-    """Rows with ``labels['elastic_tensor']`` (6x6 Voigt, GPa, symmetrised) and ``gmtnet_split``.
-
-    Args:
-        path: JSON list of records with an identifier, a structure (JARVIS or pymatgen dictionary) and ``field``.
-        field: name of the tensor in the records.
-        unit: its unit, 'GPa' or 'kbar'.
-        voigt_order: order of its rows and columns, 'vasp' (xx yy zz xy yz zx) or 'standard'.
-        max_component: records with a component of at least this magnitude (GPa) are left out; None keeps them.
-        seed: of ``gmtnet_split``.
-        keep_withheld: also return the formulas that the split rule withholds.
-    """
-    if unit not in ("GPa", "kbar"):
-        raise UnknownNameError(f"unknown unit {unit!r} of an elastic tensor: choose GPa or kbar")
-    return _rows(
-        path, field, "elastic_tensor", voigt_order=voigt_order, unit=unit, max_component=max_component,
-        minimum_component=0.0, seed=seed, keep_withheld=keep_withheld,
-    )  # fmt: skip
+def _field(record: dict[str, Any], name: str) -> Any:
+    if record.get(name) is None:
+        raise ValueError(f"record has no field {name!r}: it has {', '.join(sorted(record))}")
+    return record[name]

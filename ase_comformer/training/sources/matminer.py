@@ -28,6 +28,7 @@ from ase_comformer.training.sources.common import (
     atoms_from_dict,
     collect,
     open_text,
+    raised_flags,
     space_group_fields,
     structure_fields,
     symmetry_residual,
@@ -83,6 +84,17 @@ def _optional_number(entry: dict[str, Any], column: str) -> float | None:
     return number if np.isfinite(number) else None
 
 
+def _space_group_number(entry: dict[str, Any], fields: Row) -> int:
+    """The source's space group, spglib's where it gives none."""
+    return int(float(entry["space_group"])) if entry.get("space_group") else int(fields["spg"])
+
+
+def _misses_symmetry(residual: float, table: str, identifier: str) -> bool:
+    if residual >= _RESIDUAL_LIMIT:
+        logger.info("matminer %s: %s left out, residual %.2f", table, identifier, residual)
+    return residual >= _RESIDUAL_LIMIT
+
+
 def _structure(entry: dict[str, Any]) -> Atoms:
     """Crystal in the Cartesian frame of the calculation: a POSCAR or a lattice matrix, never a CIF."""
     if entry.get("poscar"):
@@ -118,8 +130,7 @@ def matminer_dielectric_rows(path: str | Path, *, symprec: float = 1e-2, keep_wi
         electronic, total = (electronic + electronic.T) / 2, (total + total.T) / 2
         group, fields = space_group_fields(atoms, symprec)
         residual = max(symmetry_residual(t, group.rotations, "dielectric_tensor") for t in (electronic, total))
-        if residual >= _RESIDUAL_LIMIT:
-            logger.info("matminer dielectric: %s left out, residual %.2f", identifier, residual)
+        if _misses_symmetry(residual, "dielectric", identifier):
             return None
         index = float(entry["n"])
         ionic = np.linalg.eigvalsh(total - electronic)
@@ -129,7 +140,7 @@ def matminer_dielectric_rows(path: str | Path, *, symprec: float = 1e-2, keep_wi
             "ionic_part_negative": ionic[0] < -0.01,
             "n_inconsistent": abs(index - np.sqrt(np.trace(electronic) / 3)) > 0.05,
         }
-        spg = int(float(entry["space_group"])) if entry.get("space_group") else fields["spg"]
+        spg = _space_group_number(entry, fields)
         return {
             "dataset": "dielectric_mp",
             "id": identifier,
@@ -143,7 +154,7 @@ def matminer_dielectric_rows(path: str | Path, *, symprec: float = 1e-2, keep_wi
             "gap": _optional_number(entry, "band_gap"),
             "pot_ferroelectric": str(entry.get("pot_ferroelectric")).lower() == "true",
             "residual": round(residual, 5),
-            "flags": [name for name, raised in flags.items() if raised],
+            "flags": raised_flags(flags),
         }
 
     return collect(_table(path), convert, "matminer dielectric_constant", keep_withheld=keep_withheld)
@@ -174,12 +185,11 @@ def matminer_elastic_rows(path: str | Path, *, symprec: float = 1e-2, keep_withh
         stiffness = (stiffness + stiffness.T) / 2
         group, fields = space_group_fields(atoms, symprec)
         residual = symmetry_residual(stiffness, group.rotations, "elastic_tensor")
-        if residual >= _RESIDUAL_LIMIT:
-            logger.info("matminer elastic: %s left out, residual %.2f", identifier, residual)
+        if _misses_symmetry(residual, "elastic", identifier):
             return None
         lowest = np.linalg.eigvalsh(tensors.voigt_to_mandel(stiffness, "stiffness"))[0]
         average = moduli.voigt_reuss_hill(stiffness)
-        spg = int(float(entry["space_group"])) if entry.get("space_group") else fields["spg"]
+        spg = _space_group_number(entry, fields)
         flags = {
             "not_positive_definite": lowest <= 0,
             "nearly_unstable": 0 < lowest < 1,
@@ -200,7 +210,7 @@ def matminer_elastic_rows(path: str | Path, *, symprec: float = 1e-2, keep_withh
             "K_vrh": round(float(average.bulk), 3),
             "G_vrh": round(float(average.shear), 3),
             "residual": round(residual, 5),
-            "flags": [name for name, raised in flags.items() if raised],
+            "flags": raised_flags(flags),
         }
 
     return collect(_table(path), convert, "matminer elastic_tensor", keep_withheld=keep_withheld)
@@ -284,7 +294,7 @@ def matminer_piezoelectric_rows(path: str | Path, *, symprec: float = 1e-2, keep
         (tensor, residual), others = readings[0], readings[1:]
         largest = float(np.abs(tensor).max())
         negligible = largest < _NEGLIGIBLE_PIEZO
-        spg = int(float(entry["space_group"])) if entry.get("space_group") else fields["spg"]
+        spg = _space_group_number(entry, fields)
         flags = {"negligible": negligible, "very_large": largest > 10, "spg_differs": spg != fields["spg"]}
         return {
             "dataset": "piezo_mp",
@@ -302,7 +312,7 @@ def matminer_piezoelectric_rows(path: str | Path, *, symprec: float = 1e-2, keep
             "published_frame": None,
             "ionic_cos": None,
             "residual": round(residual, 5),
-            "flags": [name for name, raised in flags.items() if raised],
+            "flags": raised_flags(flags),
         }
 
     return collect(_table(path), convert, "matminer piezoelectric_tensor", keep_withheld=keep_withheld)
@@ -334,7 +344,7 @@ def matminer_formation_energy_rows(path: str | Path, *, keep_withheld: bool = Fa
             "e_form": round(energy, 6),
             "e_above_hull": None if hull is None else round(hull, 6),
             "gap": None,
-            "flags": [name for name, raised in flags.items() if raised],
+            "flags": raised_flags(flags),
         }
 
     return collect(_table(path), convert, "matminer flla", keep_withheld=keep_withheld)

@@ -21,6 +21,7 @@ from ase import Atoms
 from ase_comformer.training.sources.common import (
     Row,
     collect,
+    raised_flags,
     space_group_fields,
     structure_fields,
     symmetry_residual,
@@ -217,7 +218,7 @@ def phonondb_row(path: str | Path, *, symprec: float = 1e-3) -> Row:
         "born_asr": round(float(np.abs(born.sum(axis=0)).max()), 8),
         "gamma_freq_thz": None if frequencies is None else np.round(frequencies, 4).tolist(),
         **dict.fromkeys(("e_form", "gap", "K_vrh", "G_vrh", "n_mp", "phdos_peak_cm1")),
-        "flags": [name for name, raised in flags.items() if raised],
+        "flags": raised_flags(flags),
     }
 
 
