@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,16 +166,13 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name of the weights; default: that of the run.")] = None,
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     properties: Properties = None,
-    metrics: Annotated[Path | None, typer.Option(help="JSON that 'evaluate --json' wrote.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder; default: $ASE_COMFORMER_DATA.")] = None,
 ) -> None:
     """Turn a training run into weights with a model card."""
     with _errors():
         from ase_comformer.training.export import run
 
-        written = run(
-            run_directory, weights, name, checkpoint=checkpoint, properties=properties, metrics=metrics, data=data
-        )
+        written = run(run_directory, weights, name, checkpoint=checkpoint, properties=properties, data=data)
     typer.echo(str(written))
 
 
@@ -192,12 +190,16 @@ def evaluate(
     symprec: Symprec = 1e-2,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")] = None,
     log_path: Annotated[Path | None, typer.Option("--log", help="Also append the log to this file.")] = None,
+    record: Annotated[bool, typer.Option(help="Write the figures (all properties, test) into the model card.")] = False,
 ) -> None:
     """Print the accuracy of a model on a split of the data, next to baselines."""
+    if record and (split != "test" or properties):
+        raise typer.BadParameter("a model card holds all properties on the test split: leave --split and -p out")
     with _errors():
+        from ase_comformer.model_cards import record_metrics
         from ase_comformer.training.evaluate import run
 
-        run(
+        result = run(
             model,
             split,
             folder=data,
@@ -212,6 +214,8 @@ def evaluate(
             log_path=log_path,
             console=_console(),
         )
+        if record:
+            typer.echo(str(record_metrics(model, result.card_metrics(), result.card_table())))
 
 
 @app.command()
@@ -238,7 +242,10 @@ def _errors() -> Iterator[None]:
 
 
 def _console(stderr: bool = False) -> Console:
-    return Console(stderr=stderr, soft_wrap=True)
+    console = Console(stderr=stderr, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 160  # a file or a pipe has no width, and 80 columns would break the tables
+    return console
 
 
 def _read(file: Path, index: str) -> list[Atoms]:

@@ -9,6 +9,7 @@ import torch
 from ase_comformer.checksums import verify_folder, write_checksums
 from ase_comformer.devices import resolve_device, resolve_dtype
 from ase_comformer.errors import UnknownNameError, WeightsError
+from ase_comformer.model_cards import metrics_are_current
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.weights import (
     available_models,
@@ -229,6 +230,11 @@ def test_shipped_models_load(name):
         for card in model.cards(property_name):
             assert card["training"]
             assert card["properties"][property_name]["functional"]
+
+
+@pytest.mark.parametrize("name", available_models())
+def test_shipped_metrics_belong_to_the_shipped_weights(name):
+    assert metrics_are_current(name), f"run: ase-comformer evaluate {name} --record"
 
 
 def test_loading_leaves_the_random_state_alone(folder):

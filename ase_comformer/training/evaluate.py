@@ -1,8 +1,8 @@
 """``ase-comformer evaluate``: accuracy of a model on a split, beside baselines, other models and anchors.
 
 The evaluated model and the baselines are compared on the same crystals (those the model covers), a comparison
-model on those of them that it covers. Baselines are always fitted on the train split. The tables are objects of
-``training.report``.
+model on those of them that it covers; where that is fewer, a second table has the crystals that all models cover.
+Baselines are always fitted on the train split. The tables are objects of ``training.report``.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def run(
         predictors[shown if shown not in predictors else chosen] = predictor
     names = list(predictors)
     wanted = _wanted(names[0], predictors[names[0]].properties, properties)
-    result = Evaluation(names[0], split, settings)
+    fingerprint = predictors[names[0]].model.fingerprint
+    result = Evaluation(names[0], split, settings, tuple(names[1:]), fingerprint)
     plan = [entry for entry in _PLAN if entry[1] in wanted]
     datasets = {name: load_records(name, folder, (split,)) for name in dict.fromkeys(entry[0] for entry in plan)}
     with _log_file(log_path), _progress_bar(progress) as bar:
@@ -224,11 +225,8 @@ def _sections(
     if prop == "born_effective_charges":
         fitted.insert(0, ZeroPredictor(prop))
     ridge = None if prop == "born_effective_charges" else KernelRidge.fit(prop, usable)
-    for subset, select in subsets:
-        records = select(covered)
-        if prop == "piezoelectric_tensor" and not any(map(_is_piezoelectric, records)):
-            continue
-        if not records:
+    for subset, records, is_common in _with_common(subsets, covered, of_models):
+        if not records or (prop == "piezoelectric_tensor" and not any(map(_is_piezoelectric, records))):
             continue
         sources: list[tuple[str, list[Record], list[Any]]] = []
         for name, values in of_models.items():
@@ -244,7 +242,7 @@ def _sections(
                 for name, known, values in sources
                 if not (measure is _moduli and name == "zero")
             )
-            yield Section(prop, dataset, subset, rows)
+            yield Section(prop, dataset, subset, rows, is_common)
         if prop == "piezoelectric_tensor" and ridge is not None:
             labels = _labels(records, prop)
             norms: Rows = [
@@ -253,7 +251,19 @@ def _sections(
                 if name != "zero"
             ]
             norms.append((ridge.name, norm_metrics(ridge.predict(records), labels)))  # type: ignore[arg-type]
-            yield Section(prop, dataset, f"{subset}, norm", tuple(norms))
+            yield Section(prop, dataset, f"{subset}, norm", tuple(norms), is_common)
+
+
+def _with_common(
+    subsets: Sequence[Subset], covered: Sequence[Record], of_models: dict[str, Outputs]
+) -> Iterator[tuple[str, list[Record], bool]]:
+    """Each subset, and where a comparison model covers less of it, the crystals that all models cover."""
+    for subset, select in subsets:
+        records = select(covered)
+        yield subset, records, False
+        common = [record for record in records if all(record.id in values for values in of_models.values())]
+        if len(common) < len(records):
+            yield f"{subset}, covered by all models", common, True
 
 
 def _is_piezoelectric(record: Record) -> bool:

@@ -70,7 +70,6 @@ def run(
     *,
     checkpoint: str = "best",
     properties: Sequence[str] | None = None,
-    metrics: Path | None = None,
     data: Path | None = None,
 ) -> Path:
     """Export a run.
@@ -81,11 +80,10 @@ def run(
         name: of the weights; that of the run where None.
         checkpoint: ``"best"`` or ``"last"``.
         properties: heads to keep; all where None.
-        metrics: JSON written by ``ase-comformer evaluate --json``, stored in the card.
         data: folder of the data package, for the elements covered.
 
     Returns:
-        Path of ``NAME.json``.
+        Path of ``NAME.json``, whose ``metrics`` are empty: ``ase-comformer evaluate NAME --record`` fills them.
 
     Raises:
         UnknownNameError: unknown checkpoint or property.
@@ -114,7 +112,7 @@ def run(
             "validation_loss": facts.get("validation_loss", {}),
             "provenance": {dataset: PROVENANCE[dataset] for dataset in config.datasets},
         },
-        "metrics": json.loads(metrics.read_text(encoding="utf-8")) if metrics else {},
+        "metrics": {},
     }
     fields["card"] = _card(name, config, fields, sum(value.numel() for value in network.parameters()))
     return save_weights(network, weights, name, fields)
@@ -167,7 +165,6 @@ def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], paramete
 {config.architecture}, {parameters:,} parameters, trained on the {"+".join(config.splits)} split with
 `ase-comformer train ase_comformer/training/configs/{config.name}.toml`
 (averaged weights, {origin["checkpoint"]} checkpoint, epoch {origin["epoch"]}).
-Accuracy on the test split: `ase-comformer evaluate {name}`; figures under `metrics` in `{name}.json`.
 
 | property | unit | functional | elements | what it is |
 |---|---|---|---|---|

@@ -256,7 +256,7 @@ def metrics_table(rows: Sequence[tuple[str, Metrics]], title: str = "") -> Table
     table.add_column("predictor")
     headings = list(dict.fromkeys(heading for _, metrics in rows for heading in metrics.cells()))
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")  # a narrow terminal must not cut figures
     for name, metrics in rows:
         cells = metrics.cells()
         table.add_row(name, *(cells.get(heading, "") for heading in headings))

@@ -1,11 +1,11 @@
-"""Accuracy of models as tables: sections, published anchors, JSON and console output.
+"""Accuracy of models as tables: sections, published anchors, JSON, console output, model cards.
 
 One ``Section`` is one property on one subset of crystals with one kind of metrics; its rows are predictors.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
@@ -39,12 +39,16 @@ ANCHORS: tuple[Anchor, ...] = (
 
 @dataclass(frozen=True)
 class Section:
-    """One table: a property on a subset of one data set, all rows with the same kind of metrics."""
+    """One table: a property on a subset of one data set, all rows with the same kind of metrics.
+
+    ``is_common``: restricted to the crystals that every compared model covers.
+    """
 
     property_name: str
     dataset: str
     subset: str
     rows: tuple[tuple[str, Metrics], ...]
+    is_common: bool = False
 
     @property
     def title(self) -> str:
@@ -55,6 +59,15 @@ class Section:
         """The section as a rich table."""
         return metrics_table(self.rows, self.title)
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able figures."""
+        return {
+            "property": self.property_name,
+            "dataset": self.dataset,
+            "subset": self.subset,
+            "rows": [{"predictor": name, **as_dict(metrics)} for name, metrics in self.rows],
+        }
+
 
 @dataclass
 class Evaluation:
@@ -64,6 +77,8 @@ class Evaluation:
         model: name of the evaluated model.
         split: 'val' or 'test' (or 'train').
         settings: arguments of the evaluation.
+        comparisons: names of the models shown beside it.
+        fingerprint: ``weights.Model.fingerprint`` of the evaluated model.
         sections: the tables.
         failures: model name -> data set -> record id -> message, for crystals without a prediction.
         seconds: model name -> wall-clock seconds spent predicting.
@@ -73,6 +88,8 @@ class Evaluation:
     model: str
     split: str
     settings: dict[str, Any]
+    comparisons: tuple[str, ...] = ()
+    fingerprint: str = ""
     sections: list[Section] = field(default_factory=list)
     failures: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -95,20 +112,46 @@ class Evaluation:
         return {
             "model": self.model,
             "split": self.split,
+            "fingerprint": self.fingerprint,
             "settings": self.settings,
-            "sections": [
-                {
-                    "property": section.property_name,
-                    "dataset": section.dataset,
-                    "subset": section.subset,
-                    "rows": [{"predictor": name, **as_dict(metrics)} for name, metrics in section.rows],
-                }
-                for section in self.sections
-            ],
+            "sections": [section.to_dict() for section in self.sections],
             "failures": self.failures,
             "seconds": self.seconds,
             "anchors": [asdict(anchor) for anchor in ANCHORS],
         }
+
+    def card_metrics(self) -> dict[str, Any]:
+        """What a model card keeps: the figures of the model and the baselines, not of compared models."""
+        failed = {dataset: len(messages) for dataset, messages in self.failures.get(self.model, {}).items()}
+        return {
+            "split": self.split,
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+            "without_prediction": failed,
+            "sections": [section.to_dict() for section in self._own_sections()],
+        }
+
+    def card_table(self) -> str:
+        """``card_metrics`` as a Markdown table, one row per predictor and set of crystals."""
+        lines = ["| property | data | crystals | predictor | figures |", "|---|---|---|---|---|"]
+        for section in self._own_sections():
+            for name, metrics in section.rows:
+                cells = metrics.cells()
+                count = cells.pop("n")
+                figures = "; ".join(f"{heading} {value}" for heading, value in cells.items())
+                figures = figures.replace("|", "\\|")
+                data = f"`{section.dataset}`, {section.subset}"
+                lines.append(f"| {section.property_name} | {data} | {count} | {name} | {figures} |")
+        for dataset, messages in self.failures.get(self.model, {}).items():
+            lines += ["", f"`{dataset}`: {len(messages)} crystals without a prediction (elements not covered)."]
+        return "\n".join(lines)
+
+    def _own_sections(self) -> list[Section]:
+        return [
+            replace(section, rows=tuple(row for row in section.rows if row[0] not in self.comparisons))
+            for section in self.sections
+            if not section.is_common
+        ]
 
     def tables(self) -> list[Table]:
         """All sections and the anchors as rich tables."""

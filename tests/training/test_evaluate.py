@@ -2,14 +2,21 @@
 
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from ase_comformer.errors import UnknownNameError
+from ase_comformer.checksums import verify_folder
+from ase_comformer.cli import app
+from ase_comformer.errors import UnknownNameError, WeightsError
+from ase_comformer.model_cards import metrics_are_current, record_metrics
 from ase_comformer.training.data import split_of
 from ase_comformer.training.evaluate import run
+from ase_comformer.weights import load_model, model_card, save_bundle, save_weights
+from tiny import tiny_card, tiny_network
 
 FORMULAS = (
     *(
@@ -85,6 +92,9 @@ def folder(tmp_path_factory):
     for dataset, make in (("dielectric_born", born), ("elastic_mp", elastic), ("piezo_mp", piezo)):
         rows = write(directory, dataset, make)
         assert {"train", "test"} <= {row["split"] for row in rows}
+    write(directory, "formation_energy", lambda i, n: {
+        "e_form": -0.1 * i, "e_above_hull": 0.0, "gap": None, "source": "x", "structure_functional": "PBE",
+    })  # fmt: skip
     return directory
 
 
@@ -139,6 +149,94 @@ def test_crystals_outside_the_model_are_reported_and_left_out(without_mp, tiny_m
     total = result.find("dielectric_tensor", "all records").rows
     assert len({metrics.count for _, metrics in total}) == 1
     assert "UnknownElementError" in next(iter(failures.values()))
+
+
+def test_a_model_that_covers_less_is_also_compared_on_common_crystals(
+    without_mp, tiny_model, model_directory, monkeypatch
+):
+    from ase_comformer.weights import Model
+
+    covered = Model.elements
+    missing = {"K", "Na", "Ba", "Ga"}
+    monkeypatch.setattr(
+        Model, "elements", lambda self, name: covered(self, name) - (missing if self.name == "tiny2" else set())
+    )
+    arguments = {"folder": without_mp, "properties": ["piezoelectric_tensor"], "split": "train", "progress": False}
+    result = run(tiny_model, comparisons=[model_directory / "tiny2.json"], **arguments)
+    counts = {section.subset: {name: metrics.count for name, metrics in section.rows} for section in result.sections}
+    everything, common = counts["all records"], counts["all records, covered by all models"]
+    assert everything["tiny"] == everything["zero"] > everything["tiny2"]
+    assert set(common.values()) == {everything["tiny2"]}
+    assert set(counts["all records, covered by all models, norm"]) == {"tiny", "tiny2", "kernel ridge"}
+    # a model card is about one model: no compared models, and no tables that exist only because of them
+    recorded = result.card_metrics()
+    assert [section["subset"] for section in recorded["sections"]] == ["all records", "all records, norm"]
+    assert "tiny2" not in json.dumps(recorded) + result.card_table()
+    same = run(tiny_model, comparisons=[tiny_model], **arguments)
+    assert not any(section.is_common for section in same.sections)
+
+
+@pytest.fixture
+def shipped(model_directory, tmp_path, monkeypatch):
+    """A copy of the tiny networks with a bundle, in the place of the shipped weights."""
+    folder = tmp_path / "shipped"
+    shutil.copytree(model_directory, folder)
+    save_bundle(folder, "default", {"elastic_tensor": ["tiny", "tiny2"], "formation_energy": ["tiny"]})
+    monkeypatch.setattr("ase_comformer.weights.weights_folder", lambda: folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["tiny", "default"])
+def test_record_writes_test_metrics_into_the_card(without_mp, shipped, name):
+    introduction = "# tiny\n" if name == "tiny" else "| elastic_tensor | tiny, tiny2 |"
+    for _ in range(2):  # a second time replaces the first
+        done = CliRunner().invoke(app, ["evaluate", name, "--record", "--data", str(without_mp)])
+        assert done.exit_code == 0, done.output
+        card, text = model_card(name), (shipped / f"{name}.md").read_text()
+        assert card["metrics"]["split"] == "test"
+        section = next(s for s in card["metrics"]["sections"] if s["property"] == "elastic_tensor")
+        assert section["rows"][0]["predictor"] == name
+        assert section["rows"][0]["frobenius"] > 0
+        assert introduction in text
+        assert text.count("## Accuracy") == 1
+        row = next(line for line in text.splitlines() if line.startswith("| elastic_tensor | `elastic_mp`"))
+        assert f"| {name} | Fnorm {section['rows'][0]['frobenius']:.3f}; EwT 25/10/5 %" in row
+        assert row.replace("\\|", "").count("|") == 6
+    assert verify_folder(shipped) == []
+    assert load_model(name).name == name
+    assert metrics_are_current(name)
+
+
+def test_recorded_metrics_of_other_weights_are_noticed(without_mp, shipped):
+    done = CliRunner().invoke(app, ["evaluate", "default", "--record", "--data", str(without_mp)])
+    assert done.exit_code == 0, done.output
+    metrics = model_card("default")["metrics"]
+    network = tiny_network(7)
+    save_weights(network, shipped, "tiny2", tiny_card(network))
+    assert not metrics_are_current("default")
+    with pytest.raises(WeightsError, match="other weights"):
+        record_metrics("default", metrics, "")
+    with pytest.raises(WeightsError, match="'val'"):
+        record_metrics("default", metrics | {"split": "val"}, "")
+    save_bundle(shipped, "default", {"elastic_tensor": ["tiny"]})
+    assert not metrics_are_current("default")  # the table in default.md is still the old one
+    (shipped / "default.md").unlink()
+    assert metrics_are_current("default")
+
+
+@pytest.mark.parametrize("option", [["--split", "val"], ["-p", "elastic_tensor"]])
+def test_part_of_an_evaluation_is_not_recorded(shipped, option):
+    done = CliRunner().invoke(app, ["evaluate", "tiny", "--record", *option])
+    assert done.exit_code == 2
+    assert "metrics" not in model_card("default")
+
+
+def test_sections_after_the_accuracy_are_kept(shipped):
+    (shipped / "tiny.md").write_text("# tiny\n\n## Accuracy\n\nold\n\n## Data\n\nmine\n")
+    record_metrics("tiny", {"split": "test", "fingerprint": load_model("tiny", "cpu").fingerprint}, "new")
+    text = (shipped / "tiny.md").read_text()
+    assert "old" not in text
+    assert text.index("new") < text.index("## Data\n\nmine\n")
 
 
 def test_unknown_property_names_the_choices(without_mp, tiny_model):
