@@ -8,7 +8,7 @@ a few per cent of a training step, and nothing large is kept in memory.
 import gzip
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import ase.io
@@ -40,6 +40,7 @@ class Frames:
         fidelity: (F,) index into ``potential.FIDELITIES``.
         kind: (F,) variant or source tag, for reporting.
         group: (F,) frames of one crystal share it.
+        displacement: (A, 3) A, of harmonic frames from the crystal at rest, else zero.
     """
 
     numbers: NDArray[np.int64]
@@ -52,6 +53,7 @@ class Frames:
     fidelity: NDArray[np.int64]
     kind: NDArray[np.str_]
     group: NDArray[np.str_]
+    displacement: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         self.start = np.cumsum(self.count) - self.count
@@ -73,6 +75,10 @@ class Frames:
         count = self.count[chosen]
         before = np.cumsum(count) - count
         return np.arange(count.sum()) + np.repeat(self.start[chosen] - before, count)
+
+    def at_rest(self) -> "Frames":
+        """The same crystals without their displacements."""
+        return replace(self, positions=self.positions - self.displacement)
 
     def graph(self, cutoff: float, dtype: torch.dtype = torch.float32) -> CrystalGraph:
         """The plain radius graph of all frames as one batch, periodic in three directions."""
@@ -101,7 +107,7 @@ class Frames:
         )
 
 
-_PER_ATOM = frozenset({"numbers", "positions", "forces"})
+_PER_ATOM = frozenset({"numbers", "positions", "forces", "displacement"})
 
 
 def join(parts: Sequence[Frames]) -> Frames:
@@ -140,6 +146,7 @@ def _labelled(folder: Path, splits: tuple[str, ...]) -> Frames:
         fidelity=np.full(len(data["energy"]), FIDELITIES.index("PBE labelled")),
         kind=data["variant"],
         group=data["base_id"],
+        displacement=np.zeros_like(data["forces"]),
     )
     return frames.take(np.flatnonzero(np.isin(data["split"], splits)))
 
@@ -164,6 +171,7 @@ def _dft(folder: Path, splits: tuple[str, ...]) -> Frames:
         fidelity=np.full(len(chosen), FIDELITIES.index("PBE")),
         kind=np.array([atoms.info["source_file"] for atoms in chosen], dtype=str),
         group=np.array([atoms.info["id"] for atoms in chosen], dtype=str),
+        displacement=np.zeros((sum(len(atoms) for atoms in chosen), 3), dtype=np.float32),
     )
 
 
@@ -183,6 +191,7 @@ def _harmonic(folder: Path, splits: tuple[str, ...]) -> Frames:
         fidelity=np.full(len(count), FIDELITIES.index("PBEsol")),
         kind=np.full(len(count), "harmonic"),
         group=data["ids"][data["material"]],
+        displacement=data["disp"],
     )
     unstable = np.char.find(data["flags"], "residual_forces") >= 0
     kept = np.isin(data["split"], splits) & ~unstable

@@ -1,0 +1,170 @@
+"""Accuracy of the potential on frames: energies per atom and between variants of a crystal, forces, stresses.
+
+Every frame is evaluated on the surface that users get (the first fidelity). Harmonic frames are also evaluated on the
+PBEsol surface their forces belong to, and as the response to the displacement alone, because a potential of another
+functional has forces at the undisplaced positions of a PBEsol crystal.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+from ase.units import GPa
+from numpy.typing import NDArray
+
+from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
+from ase_comformer.training.frames import Frames, load_frames
+from ase_comformer.training.report import Section
+
+_ATOMS_PER_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class SurfaceErrors:
+    """Errors of predictions on frames of one kind.
+
+    Attributes:
+        count: frames.
+        energy: meV/atom, mean absolute; NaN where there are no energies.
+        between: meV/atom, mean absolute error of energy differences of frames of one crystal.
+        force: meV/A, mean absolute component.
+        relative_force: root mean square error over root mean square label.
+        stress: GPa, mean absolute component.
+    """
+
+    count: int
+    energy: float
+    between: float
+    force: float
+    relative_force: float
+    stress: float
+
+    def cells(self) -> dict[str, str]:
+        """Table headings and formatted values."""
+        shown = {
+            "E (meV/atom)": f"{self.energy:.1f}",
+            "E between variants": f"{self.between:.1f}",
+            "F MAE (meV/A)": f"{self.force:.1f}",
+            "F RMSE/RMS": f"{self.relative_force:.3f}",
+            "stress MAE (GPa)": f"{self.stress:.2f}",
+        }
+        return {"n": str(self.count)} | {key: value for key, value in shown.items() if value != "nan"}
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Energies (F,) eV, forces (A, 3) eV/A, stresses (F, 3, 3) eV/A^3 of frames."""
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    stress: NDArray[np.float64]
+
+
+def predict_frames(networks: Sequence[Potential], frames: Frames, fidelity: str = FIDELITIES[0]) -> Predicted:
+    """Mean of the networks on all frames, in batches of about a thousand atoms."""
+    batch = np.cumsum(frames.count) // _ATOMS_PER_BATCH
+    parts: list[list[NDArray[np.float64]]] = []
+    for number in np.unique(batch):
+        chosen = frames.take(np.flatnonzero(batch == number))
+        found = []
+        for network in networks:
+            parameter = next(network.parameters())
+            graph = chosen.graph(network.graph_settings.cutoff, parameter.dtype)
+            token = torch.full((len(chosen),), network.fidelities.index(fidelity))
+            result = derivatives(network, graph.to(device=parameter.device), token.to(parameter.device))
+            found.append([getattr(result, key).detach().double().cpu().numpy() for key in _KEYS])
+        parts.append([np.mean(values, axis=0) for values in zip(*found, strict=True)])
+    return Predicted(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+_KEYS = ("energy", "forces", "stress")
+
+
+def surface_errors(frames: Frames, found: Predicted) -> SurfaceErrors:
+    """Errors over all frames; every force component counts the same."""
+    difference = found.forces - frames.forces
+    size = float(np.sqrt(np.square(frames.forces).mean()))
+    per_atom = (found.energy - frames.energy) / frames.count * 1e3
+    stress = np.abs(found.stress - frames.stress) / GPa
+    known = np.isfinite(per_atom)
+    return SurfaceErrors(
+        count=len(frames),
+        energy=_mean(np.abs(per_atom[known])),
+        between=_mean(_pair_differences(frames.group[known], per_atom[known])),
+        force=float(np.abs(difference).mean() * 1e3),
+        relative_force=float(np.sqrt(np.square(difference).mean())) / size if size else float("nan"),
+        stress=_mean(stress[np.isfinite(stress)]),
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _pair_differences(group: NDArray[np.str_], error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """|error_i - error_j| of all pairs of frames of one crystal."""
+    order = np.argsort(group, kind="stable")
+    group, error = group[order], error[order]
+    pairs = []
+    for shift in range(1, 8):  # no crystal has more frames than that
+        same = group[shift:] == group[:-shift]
+        pairs.append(np.abs(error[shift:] - error[:-shift])[same])
+    return np.concatenate(pairs)
+
+
+def surface_sections(
+    name: str, networks: Sequence[Potential], elements: Sequence[str], split: str, folder: str | Path | None = None
+) -> Iterator[Section]:
+    """Tables of one model: labelled frames by variant, DFT frames by source, harmonic frames.
+
+    Args:
+        name: shown in the tables.
+        networks: members of the ensemble.
+        elements: symbols it covers; frames with others are left out.
+        split: "val" or "test".
+        folder: of the data package.
+    """
+    labelled = _covered(load_frames("labelled", (split,), folder), elements)
+    found = predict_frames(networks, labelled)
+    kinds: list[tuple[str, NDArray[np.int64]]] = [
+        ("rattle_s and strain", np.flatnonzero(np.isin(labelled.kind, ["rattle_s", "strain"]))),
+        ("all variants", np.arange(len(labelled))),
+        *((str(kind), np.flatnonzero(labelled.kind == kind)) for kind in np.unique(labelled.kind)),
+    ]
+    yield from (_section("labelled_frames", kind, name, labelled, found, rows) for kind, rows in kinds)
+    dft = _covered(load_frames("dft", (split,), folder), elements)
+    found = predict_frames(networks, dft)
+    for kind in np.unique(dft.kind):
+        yield _section("energy_frames", str(kind), name, dft, found, np.flatnonzero(dft.kind == kind))
+    yield _harmonic(name, networks, _covered(load_frames("harmonic", (split,), folder), elements))
+
+
+def _section(
+    dataset: str, subset: str, name: str, frames: Frames, found: Predicted, rows: NDArray[np.int64]
+) -> Section:
+    part = Predicted(found.energy[rows], found.forces[frames.atom_rows(rows)], found.stress[rows])
+    return Section("forces", dataset, subset, ((name, surface_errors(frames.take(rows), part)),))
+
+
+def _harmonic(name: str, networks: Sequence[Potential], frames: Frames) -> Section:
+    """Three readings of the same frames: as users see them, the response alone, and on the PBEsol surface."""
+    rows: list[tuple[str, Any]] = []
+    for fidelity in (FIDELITIES[0], "PBEsol"):
+        moved = predict_frames(networks, frames, fidelity)
+        rows.append((f"{name}, {fidelity} surface", surface_errors(frames, moved)))
+        rest = predict_frames(networks, frames.at_rest(), fidelity)
+        response = Predicted(moved.energy, moved.forces - rest.forces, moved.stress)
+        rows.append((f"{name}, {fidelity} surface, response", surface_errors(frames, response)))
+    return Section("forces", "harmonic_frames", "PBEsol forces of small displacements", tuple(rows))
+
+
+def _covered(frames: Frames, elements: Sequence[str]) -> Frames:
+    known = np.zeros(120, dtype=bool)
+    known[[atomic_numbers[symbol] for symbol in elements]] = True
+    missing = np.zeros(len(frames), dtype=np.int64)
+    np.add.at(missing, np.repeat(np.arange(len(frames)), frames.count), ~known[frames.numbers])
+    return frames.take(np.flatnonzero(missing == 0))

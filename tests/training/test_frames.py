@@ -1,0 +1,220 @@
+"""Frames of the three sources, the task that learns from them, and the errors on them."""
+
+import gzip
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+from ase.units import GPa
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.graph import GraphSettings, build_graph, collate
+from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
+from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.frames import Frames, join, load_frames
+from ase_comformer.training.surface_metrics import Predicted, predict_frames, surface_errors
+from ase_comformer.training.train import Trainer
+
+SPLITS = ("train", "train", "train", "val", "test")
+
+
+def crystal(seed: int) -> Atoms:
+    """A rattled argon-like crystal with Lennard-Jones labels."""
+    atoms = bulk("Ar" if seed % 2 else "Ne", a=4.6 + 0.05 * (seed % 5), cubic=seed % 3 == 0)
+    atoms.rattle(0.08, seed=seed)
+    atoms.calc = LennardJones(sigma=3.0, epsilon=0.05, rc=6.0)
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data package of Lennard-Jones frames."""
+    path = tmp_path_factory.mktemp("frames")
+    frames = [crystal(seed) for seed in range(40)]
+    count = [len(atoms) for atoms in frames]
+    common = {
+        "ptr": np.concatenate([[0], np.cumsum(count)]),
+        "numbers": np.concatenate([a.numbers for a in frames]).astype(np.uint8),
+        "cell": np.array([a.cell.array for a in frames]),
+        "forces": np.concatenate([a.get_forces() for a in frames]).astype(np.float32),
+        "energy": np.array([a.get_potential_energy() for a in frames]),
+    }
+    names = np.array([f"crystal-{k // 4}" for k in range(40)])
+    splits = np.array([SPLITS[(k // 4) % 5] for k in range(40)])
+    np.savez(
+        path / "labelled_frames.npz",
+        **common,
+        positions=np.concatenate([a.positions for a in frames]).astype(np.float32),
+        stress=np.array([a.get_stress() for a in frames], dtype=np.float32),
+        variant=np.array(["rattle_s", "strain"] * 20),
+        split=splits,
+        base_id=names,
+    )
+    displacement = np.concatenate([0.01 * np.ones((n, 3)) * np.arange(n)[:, None] for n in count]).astype(np.float32)
+    np.savez(
+        path / "harmonic_frames.npz",
+        **common,
+        material=np.arange(40) // 4,
+        ids=names[::4],
+        split=splits[::4],
+        flags=np.array(["residual_forces" if k == 0 else "" for k in range(10)]),
+        frac=np.concatenate([a.get_scaled_positions() for a in frames]).astype(np.float32),
+        disp=displacement,
+    )
+    for k, atoms in enumerate(frames):
+        flags = "force_large,short_distance" if k == 1 else "none"
+        atoms.info = {"id": names[k], "split": splits[k], "flags": flags, "source_file": "tiny"}
+    ase.io.write(path / "energy_frames.extxyz", frames, format="extxyz")
+    with gzip.open(path / "energy_frames.extxyz.gz", "wb") as handle:
+        handle.write((path / "energy_frames.extxyz").read_bytes())
+    return path
+
+
+def test_labels_stay_with_their_frames(folder: Path) -> None:
+    frames = load_frames("labelled", ("train",), folder)
+    assert len(frames) == 24
+    k = 7
+    chosen = frames.take(np.array([k]))
+    expected = crystal(k)
+    np.testing.assert_allclose(chosen.positions, expected.positions, atol=1e-5)
+    np.testing.assert_allclose(chosen.forces, expected.get_forces(), atol=1e-5)
+    np.testing.assert_allclose(chosen.stress[0], expected.get_stress(voigt=False), atol=1e-6)
+    assert chosen.energy[0] == expected.get_potential_energy()
+
+
+def test_flagged_frames_are_left_out(folder: Path) -> None:
+    assert len(load_frames("dft", ("train",), folder)) == 23
+    assert len(load_frames("harmonic", ("train",), folder)) == 20
+
+
+def test_dft_frames_keep_the_sign_of_the_stress(folder: Path) -> None:
+    frames = load_frames("dft", ("val",), folder)
+    first = next(k for k in range(40) if SPLITS[(k // 4) % 5] == "val")
+    np.testing.assert_allclose(frames.stress[0], crystal(first).get_stress(voigt=False), atol=1e-6)
+    assert set(frames.fidelity) == {FIDELITIES.index("PBE")}
+
+
+def test_harmonic_frames_have_forces_only_and_can_be_put_at_rest(folder: Path) -> None:
+    frames = load_frames("harmonic", ("val", "test"), folder)
+    assert np.isnan(frames.energy).all()
+    assert np.isnan(frames.stress).all()
+    np.testing.assert_allclose(frames.at_rest().positions + frames.displacement, frames.positions)
+
+
+def test_size_limit(folder: Path) -> None:
+    frames = load_frames("labelled", ("train",), folder, max_atoms=1)
+    assert set(frames.count) == {1}
+
+
+def test_unknown_source_lists_the_choices(folder: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, dft, harmonic"):
+        load_frames("nonsense", ("train",), folder)
+
+
+def test_batched_graph_is_that_of_the_structures(folder: Path) -> None:
+    frames = join([load_frames("labelled", ("val",), folder), load_frames("dft", ("test",), folder)])
+    graph = frames.graph(5.0, torch.float64)
+    structures = [
+        Atoms(frames.numbers[r], positions=frames.positions[r], cell=frames.cell[k], pbc=True)
+        for k in range(len(frames))
+        for r in [frames.atom_rows(np.array([k]))]
+    ]
+    expected = collate([build_graph(atoms, GraphSettings(cutoff=5.0)) for atoms in structures])
+    network = Potential(scalars=8, vectors=4, layers=2, hidden=8).double()
+    for name in ("energy", "forces", "stress"):
+        found, wanted = (getattr(derivatives(network, g), name) for g in (graph, expected))
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def config(folder: Path, epochs: int) -> TrainingConfig:
+    return TrainingConfig(
+        name="tiny",
+        architecture="Potential",
+        arguments={"scalars": 8, "vectors": 4, "layers": 2, "hidden": 8, "graph_settings": {"cutoff": 5.0}},
+        datasets=["labelled", "dft", "harmonic"],
+        properties=["energy", "forces", "stress"],
+        share={"labelled": 0.5, "dft": 0.25, "harmonic": 0.25},
+        loss_weights={"energy": 2.0, "stress": 0.05},
+        samples_per_epoch=64,
+        batch_size=8,
+        epochs=epochs,
+        learning_rate=1e-2,
+        ema=0.9,
+        decay=0.5,
+        output=str(folder / "runs"),
+    )
+
+
+def test_learning_lowers_the_errors_and_resumes_exactly(folder: Path, tmp_path: Path) -> None:
+    whole = Trainer(config(tmp_path / "whole", 6), folder)
+    before = whole.validate()
+    whole.fit()
+    after = whole.validate()
+    assert after["labelled_forces"] < 0.8 * before["labelled_forces"]
+    assert after["labelled_energy"] < before["labelled_energy"]
+    assert set(after) == {
+        "labelled_forces", "labelled_energy", "labelled_stress", "dft_forces", "dft_energy", "dft_stress",
+        "harmonic_forces",
+    }  # fmt: skip
+    first = Trainer(config(tmp_path / "parts", 6), folder)
+    original, first._checkpoint = first._checkpoint, lambda: (original(), _stop(first))  # type: ignore[method-assign]
+    with pytest.raises(StopIteration):
+        first.fit()
+    second = Trainer(config(tmp_path / "parts", 6), folder)
+    second.fit()
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(second.network.state_dict()[name], value)
+
+
+def _stop(trainer: Trainer) -> None:
+    if trainer.epoch == 3:
+        raise StopIteration
+
+
+def test_the_epoch_holds_the_shares(folder: Path, tmp_path: Path) -> None:
+    task = Trainer(config(tmp_path, 1), folder).task
+    order = task.order(torch.Generator().manual_seed(0))
+    counts = torch.bincount(task.owner[order], minlength=3)
+    assert counts.tolist() == [32, 16, 16]
+
+
+def test_constant_learning_rate_until_the_decay(folder: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config(tmp_path, 10), folder)
+    total = 10 * trainer.steps_per_epoch
+    rates = [trainer._learning_rate(step) for step in range(total)]
+    assert rates[total // 4] == rates[total // 2 - 1] == 1e-2
+    assert rates[-1] < 2e-3
+
+
+def test_errors_are_those_of_known_offsets(folder: Path) -> None:
+    frames: Frames = load_frames("labelled", ("train",), folder)
+    group = np.unique(frames.group, return_inverse=True)[1]
+    shift = 0.01 * group  # the same for all frames of a crystal: no error between variants
+    found = Predicted(
+        energy=frames.energy + shift * frames.count,
+        forces=frames.forces + 0.1,
+        stress=frames.stress + 2.0 * GPa,
+    )
+    errors = surface_errors(frames, found)
+    assert errors.energy == pytest.approx(1e3 * shift.mean())
+    assert errors.between == pytest.approx(0.0, abs=1e-9)
+    assert errors.force == pytest.approx(100.0, rel=1e-5)
+    assert errors.stress == pytest.approx(2.0, rel=1e-4)
+    assert errors.relative_force == pytest.approx(0.1 / np.sqrt(np.square(frames.forces).mean()), rel=1e-4)
+
+
+def test_prediction_in_batches_keeps_the_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = load_frames("labelled", ("train",), folder)
+    networks = [Potential(scalars=8, vectors=4, layers=2, hidden=8).double().requires_grad_(False) for _ in range(2)]
+    whole = predict_frames(networks, frames)
+    monkeypatch.setattr("ase_comformer.training.surface_metrics._ATOMS_PER_BATCH", 10)
+    parts = predict_frames(networks, frames)
+    for name in ("energy", "forces", "stress"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-10)
+    single = [predict_frames([network], frames) for network in networks]
+    np.testing.assert_allclose(whole.energy, np.mean([s.energy for s in single], axis=0))
