@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ase_comformer.devices import resolve_device, resolve_dtype
 from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES, EnergySurface, SurfaceCrystal
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.nn.ensemble import Ensemble
 from ase_comformer.projection import SymmetryReport, project, symmetry_report, symmetry_residual
 from ase_comformer.structure import (
     validate_elements,
@@ -67,6 +68,11 @@ class PreparedCrystal:
         """Edges of the largest graph built so far."""
         graphs = [*self.graphs.values(), *([self.surface.graph] if self.surface else [])]
         return max((len(graph.edge_weight) for graph in graphs), default=0)
+
+    @property
+    def evaluated(self) -> Atoms:
+        """The structure that the networks see: the idealised primitive cell where symmetry is used."""
+        return self.atoms if self.group is None else self.group.primitive
 
     def graph(self, network: nn.Module) -> CrystalGraph:
         """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it."""
@@ -134,6 +140,7 @@ class Predictor:
         self.surface: EnergySurface | None = None
         if "energy" in self.model.properties:
             self.surface = EnergySurface(self.model.entries("energy"))
+        self._ensemble = Ensemble()
         # One assignment of a pair, never changed in place: safe to read from several threads.
         self._last: tuple[bytes, PreparedCrystal] | None = None
 
@@ -321,32 +328,29 @@ class Predictor:
 
     def _outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
         """Mean network outputs on the input atoms, not projected."""
-        means: list[Result] = [{} for _ in crystals]
-        batches: dict[tuple[GraphSettings, bool], CrystalGraph] = {}
-        edges: dict[Any, Any] = {}
-        for network, wanted in self.networks(names).items():
+        batches: dict[Hashable, CrystalGraph] = {}
+
+        def batch_of(network: nn.Module) -> tuple[Hashable, CrystalGraph]:
             graphs = [crystal.graph(network) for crystal in crystals]
-            with torch.no_grad(), shielded_device(str(self.device)):
-                settings: GraphSettings = network.graph_settings  # type: ignore[assignment]
-                key = (settings, any(graph.is_reduced for graph in graphs))
-                if key not in batches:
-                    with shielded_device("cpu"):
-                        joined = collate(graphs)
-                    batches[key] = joined.to(dtype=self.dtype, device=self.device)
-                shared: dict[str, Any] = {}
-                if hasattr(network, "edge_geometry"):  # members of an ensemble see the same edges
-                    edge_key = (key, network.geometry)
-                    if edge_key not in edges:
-                        edges[edge_key] = network.edge_geometry(batches[key])
-                    shared["edge"] = edges[edge_key]
-                outputs = network(batches[key], tuple(wanted), **shared)
-            atom_ends = np.cumsum([len(graph.atom_node) for graph in graphs])[:-1]
-            for name in wanted:
-                values = outputs[name].detach().to("cpu", torch.float64).numpy()
-                parts = np.split(values, atom_ends) if tensor_property(name).per_atom else list(values)
-                members = len(self.model.entries(name))
-                for crystal, mean, part in zip(crystals, means, parts, strict=True):
-                    mean[name] = mean.get(name, 0.0) + crystal.to_input(name, np.asarray(part)) / members
+            key = (network.graph_settings, any(graph.is_reduced for graph in graphs))
+            if key not in batches:
+                with shielded_device("cpu"):
+                    joined = collate(graphs)
+                batches[key] = joined.to(dtype=self.dtype, device=self.device)
+            return key, batches[key]
+
+        networks = self.networks(names)
+        means: list[Result] = [{} for _ in crystals]
+        with torch.no_grad(), shielded_device(str(self.device)):
+            sums = self._ensemble.sums(networks, batch_of)
+        for name, total in sums.items():
+            values = (total / len(self.model.entries(name))).to("cpu", torch.float64).numpy()
+            parts: Any = values
+            if tensor_property(name).per_atom:
+                counts = [len(crystal.evaluated) for crystal in crystals]
+                parts = np.split(values, np.cumsum(counts)[:-1])
+            for crystal, mean, part in zip(crystals, means, parts, strict=True):
+                mean[name] = crystal.to_input(name, np.asarray(part))
         for crystal, mean in zip(crystals, means, strict=True):
             _require_finite(mean, crystal.atoms)
         return means

@@ -88,16 +88,16 @@ def stack_networks(networks: Sequence[nn.Module]) -> nn.Module:
     """One network, without gradients, that evaluates all members on ``repeated`` graphs.
 
     Args:
-        networks: of equal architecture and arguments, built of the layers of this module.
+        networks: of one architecture, built of the layers of this module, with parameters of equal shapes. What is
+            not in all of them must not be in the first.
     """
     stacked = copy.deepcopy(networks[0])
-    for name, _ in list(stacked.named_parameters()):
+    for name in stacked.state_dict():
         owner, _, leaf = name.rpartition(".")
-        value = torch.stack([network.get_parameter(name).detach() for network in networks])
-        setattr(stacked.get_submodule(owner), leaf, nn.Parameter(value, requires_grad=False))
-    for name in [name for name in stacked.state_dict() if name not in dict(stacked.named_parameters())]:
-        owner, _, leaf = name.rpartition(".")
-        setattr(stacked.get_submodule(owner), leaf, torch.stack([network.get_buffer(name) for network in networks]))
+        value = torch.stack([network.state_dict()[name] for network in networks])
+        module = stacked.get_submodule(owner)
+        is_parameter = leaf in module._parameters
+        setattr(module, leaf, nn.Parameter(value, requires_grad=False) if is_parameter else value)
     return stacked.eval()
 
 

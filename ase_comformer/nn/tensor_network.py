@@ -5,9 +5,11 @@ form. Labels of different functionals train one network through a fidelity embed
 functional that most labels of the property were computed with (``FUNCTIONALS``).
 """
 
+import copy
+import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.heads import BornHead, ElasticHead, HeadInput, LogMatrixHead, PiezoelectricHead, pool
-from ase_comformer.nn.stacked import Embedding, Linear, per_row, rows_of
+from ase_comformer.nn.stacked import Embedding, Linear, per_row, rows_of, stack_networks
 
 #: Properties with a head, and the functional that predictions follow.
 FUNCTIONALS = {
@@ -123,6 +125,25 @@ class TensorNetwork(nn.Module):
     def geometry(self) -> tuple[float, int, int, float]:
         """Networks that agree in it can share ``edge_geometry``."""
         return self.trunk.geometry
+
+    @property
+    def stacking_key(self) -> str:
+        """Networks that agree in it can be evaluated as one, see ``stacked``."""
+        kept = {name: value for name, value in self.arguments.items() if name not in ("properties", "dropout")}
+        return json.dumps([type(self).__name__, kept], sort_keys=True)
+
+    @staticmethod
+    def stacked(networks: "Sequence[TensorNetwork]") -> "TensorNetwork":
+        """One network for the properties that all members have; outputs are those of member 0, then 1, ...
+
+        It reads ``nn.stacked.repeated`` graphs: (members x B, ...) or (members x A, ...).
+        """
+        first = copy.deepcopy(networks[0])
+        first.properties = tuple(
+            name for name in first.properties if all(name in network.properties for network in networks)
+        )
+        first.heads = nn.ModuleDict({name: first.heads[name] for name in first.properties})
+        return cast(TensorNetwork, stack_networks([first, *networks[1:]]))
 
     def edge_geometry(self, graph: CrystalGraph) -> EdgeGeometry:
         """What the network needs to know of the edges; independent of the parameters."""
