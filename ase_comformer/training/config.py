@@ -19,6 +19,7 @@ class TrainingConfig:
         criterion: property -> weight in the validation figure that picks the best epoch.
         reduced: train on symmetry-reduced graphs.
         max_atoms: data set -> size in atoms above which its cells are left out, 200 where missing.
+        fraction: of the training formulas that is used (labelled crystals only), for learning curves.
         share: data set -> share of the samples of an epoch (frames only; equal shares where empty).
         samples_per_epoch: how many are drawn (frames only).
         val_samples: how many frames of each data set validate.
@@ -39,6 +40,7 @@ class TrainingConfig:
     max_atoms: dict[str, int] = field(default_factory=dict)
     splits: list[str] = field(default_factory=lambda: ["train"])
     initial: str | None = None
+    fraction: float = 1.0
     share: dict[str, float] = field(default_factory=dict)
     samples_per_epoch: int = 16384
     val_samples: int = 500
@@ -58,10 +60,10 @@ class TrainingConfig:
     @classmethod
     def read(cls, path: Path) -> "TrainingConfig":
         """Parse a TOML file; ``base`` names a file beside it whose keys it overrides; unknown keys are an error."""
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        if "base" in content:
-            base = tomllib.loads((path.parent / content.pop("base")).read_text(encoding="utf-8"))
-            content = base | content
+        content: dict[str, Any] = {}
+        for part in _with_bases(path):
+            content |= tomllib.loads(part.read_text(encoding="utf-8"))
+        content.pop("base", None)
         unknown = sorted(set(content) - set(cls.__dataclass_fields__))
         if unknown:
             raise ValueError(f"{path}: unknown keys {unknown}; valid ones: {', '.join(cls.__dataclass_fields__)}")
@@ -69,8 +71,13 @@ class TrainingConfig:
 
 
 def copy_config(path: Path, target: Path) -> None:
-    """Copy a TOML file to ``target``, and its ``base`` beside it."""
+    """Copy a TOML file to ``target``, and the files it builds on beside it."""
     target.write_bytes(path.read_bytes())
+    for base in _with_bases(path)[:-1]:
+        (target.parent / base.name).write_bytes(base.read_bytes())
+
+
+def _with_bases(path: Path) -> list[Path]:
+    """The file and what it builds on, most basic first."""
     base = tomllib.loads(path.read_text(encoding="utf-8")).get("base")
-    if base is not None:
-        (target.parent / base).write_bytes((path.parent / base).read_bytes())
+    return [*(_with_bases(path.parent / base) if base else []), path]

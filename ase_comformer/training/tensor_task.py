@@ -26,7 +26,7 @@ class TensorTask(Task):
             "folder": folder,
             "cache": Path(config.output) / "cache",
         }
-        self.train_set = load_samples(config.datasets, config.splits, **options)
+        self.train_set = load_samples(config.datasets, config.splits, fraction=config.fraction, **options)
         self.val_set = load_samples(config.datasets, ["val"], **options)
         repeats = torch.tensor([config.repeat.get(name, 1) for name in config.datasets])
         self.pool = torch.repeat_interleave(torch.arange(len(self.train_set)), repeats[self.train_set.dataset])

@@ -12,10 +12,11 @@ from ase.build import bulk
 
 from ase_comformer import predict
 from ase_comformer.graph import GraphSettings
+from ase_comformer.training.config import copy_config
 from ase_comformer.training.data import split_of
 from ase_comformer.training.export import run as export
 from ase_comformer.training.losses import loss_terms, piezoelectric_loss
-from ase_comformer.training.samples import load_samples
+from ase_comformer.training.samples import _share, load_samples
 from ase_comformer.training.train import Trainer, TrainingConfig, run
 
 SETTINGS = GraphSettings(cutoff=4.0)
@@ -186,3 +187,23 @@ def test_unknown_keys_of_a_configuration_are_named(tmp_path: Path) -> None:
     file.write_text("learning_rat = 1e-3\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(ValueError, match="learning_rat"):
         TrainingConfig.read(file)
+
+
+def test_configurations_build_on_others(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        'name = "a"\narchitecture = "GMTNet"\narguments = {}\ndatasets = []\nproperties = []\nseed = 1\nepochs = 7\n'
+    )
+    (tmp_path / "b.toml").write_text('base = "a.toml"\nname = "b"\nseed = 2\n')
+    (tmp_path / "c.toml").write_text('base = "b.toml"\nseed = 3\n')
+    found = TrainingConfig.read(tmp_path / "c.toml")
+    assert (found.name, found.seed, found.epochs) == ("b", 3, 7)
+    (tmp_path / "run").mkdir()
+    copy_config(tmp_path / "c.toml", tmp_path / "run" / "config.toml")
+    assert TrainingConfig.read(tmp_path / "run" / "config.toml") == found
+
+
+def test_fractions_of_the_formulas_are_even_and_nested() -> None:
+    shares = np.array([_share(f"A{k}B") for k in range(1000)])
+    assert _share("NaCl") == _share("NaCl")
+    for fraction in (0.25, 0.5, 1.0):
+        assert abs((shares < fraction).mean() - fraction) < 0.05
