@@ -22,6 +22,9 @@ MINIMUM_DISTANCE = 0.5
 TOUCHING = 0.1
 """Atoms closer than this (Å) are refused even in dynamics: the repulsion there exceeds any sensible step."""
 
+_SEARCH = 1.5
+"""Smallest cut-off (Å) of the neighbour search."""
+
 _FLAT = 1e-6
 """A cell is flat when its volume is below this fraction of the product of its three lengths."""
 
@@ -179,12 +182,13 @@ def _validate_positions(atoms: Atoms) -> None:
 
 
 def _validate_distances(atoms: Atoms, minimum_distance: float) -> None:
-    neighbours = NeighborList(cutoff=minimum_distance, full_list=False)
+    # the search divides the cell into boxes as wide as the cut-off: very small ones take longer than they save
+    neighbours = NeighborList(cutoff=max(minimum_distance, _SEARCH), full_list=False)
     first, second, distances = neighbours.compute(
         points=atoms.positions, box=atoms.cell.array, periodic=atoms.pbc, quantities="ijd"
     )
-    if len(distances):
-        k = int(np.argmin(distances))
+    k = int(np.argmin(distances)) if len(distances) else 0
+    if len(distances) and distances[k] < minimum_distance:
         i, j = int(first[k]), int(second[k])
         raise InvalidStructureError(
             f"Atoms {i} ({_symbol(int(atoms.numbers[i]))}) and {j} ({_symbol(int(atoms.numbers[j]))}) "

@@ -28,15 +28,19 @@ def affine(inputs: Tensor, weight: Tensor, bias: Tensor | None = None, scale: Te
         if scale is None or bias is None:
             return nn.functional.linear(inputs, weight, bias)
         return torch.addcmul(nn.functional.linear(inputs, weight), scale, bias)
-    members = len(weight)
-    result = inputs.unflatten(-2, (members, inputs.shape[-2] // members)) @ weight.transpose(1, 2)
-    if bias is not None:
-        shift = bias.unsqueeze(1)
-        if scale is None:
-            result = result + shift
-        else:
-            result = torch.addcmul(result, scale.unflatten(-2, (members, scale.shape[-2] // members)), shift)
-    return result.flatten(-3, -2)
+    members, (rows, width) = len(weight), inputs.shape[-2:]
+    count = rows // members
+    # members first: a product that broadcasts would copy the weights for every entry of the leading axes
+    first = inputs.reshape(-1, members, count, width).transpose(0, 1).reshape(members, -1, width)
+    turned = weight.transpose(1, 2)
+    if bias is None or scale is not None:
+        result = torch.bmm(first, turned)
+    else:
+        result = torch.baddbmm(bias.unsqueeze(1), first, turned)
+    result = result.view(members, -1, count, weight.shape[1]).transpose(0, 1)
+    if bias is not None and scale is not None:
+        result = torch.addcmul(result, scale.reshape(-1, members, count, 1), bias.unsqueeze(1))
+    return result.reshape(*inputs.shape[:-1], -1)
 
 
 def per_row(values: Tensor, count: int, dimensions: int) -> Tensor:
