@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 from safetensors.torch import load_file
@@ -21,9 +22,13 @@ from ase_comformer.nn.tensor_network import FUNCTIONALS
 from ase_comformer.tensors import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import load_records
+from ase_comformer.training.frames import load_frames
 from ase_comformer.weights import save_weights
 
 logger = logging.getLogger(__name__)
+
+#: Functional of energies, forces and stresses: that of the labelling potential.
+SURFACE_FUNCTIONAL = "PBE (Hubbard U as in the Materials Project, uncorrected energies)"
 
 CHECKPOINTS = ("best", "last")
 
@@ -51,6 +56,25 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "source": "matminer 0.3.9 elastic_tensor.csv (PBE stress-strain)",
         "licence": "matminer BSD-style (LBNL); article CC BY 4.0",
         "citation": "M. de Jong et al., Sci. Data 2, 150009 (2015), doi:10.1038/sdata.2015.9",
+    },
+    "labelled": {
+        "source": "labels of the universal potential Nequix nequix-oam-1 (PBE with Hubbard U as in the Materials "
+        "Project; trained on OMat24, sAlex, MPtrj) for distorted crystals of the phonon database and of matminer",
+        "licence": "labelling code and weights MIT; structures CC BY 4.0 and BSD-style (matminer)",
+        "citation": "Nequix, arXiv:2508.16067; A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015)",
+    },
+    "dft": {
+        "source": "github microsoft/mattersim data/benchmarks: subsets of MPtrj, Alexandria and of high temperature and "
+        "pressure sampling (PBE, PBE+U)",
+        "licence": "MIT",
+        "citation": "H. Yang et al., arXiv:2405.04967; B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), "
+        "doi:10.1038/s42256-023-00716-3; J. Schmidt et al., Adv. Mater. 35, 2210788 (2023), "
+        "doi:10.1002/adma.202210788",
+    },
+    "harmonic": {
+        "source": "harmonic forces derived from the Kyoto phonon database, release 2018-04-17 (PBEsol)",
+        "licence": "CC BY 4.0",
+        "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
     },
     "formation_energy": {
         "source": "matminer 0.3.9 flla_2015.csv; Kyoto phonon database structures with Materials Project energies",
@@ -98,7 +122,7 @@ def run(
         "properties": {
             prop: {
                 "elements": _elements(config, prop, data),
-                "functional": FUNCTIONALS[prop],
+                "functional": FUNCTIONALS.get(prop, SURFACE_FUNCTIONAL),
                 "kind": tensor_property(prop).description,
             }
             for prop in kept
@@ -141,6 +165,9 @@ def _network(
 def _elements(config: TrainingConfig, prop: str, data: Path | None) -> list[str]:
     """Symbols that occur in training crystals labelled with ``prop``."""
     numbers: set[int] = set()
+    if config.architecture == "Potential":  # the surface that users get follows the labelled frames
+        frames = load_frames("labelled", config.splits, data)
+        return [chemical_symbols[number] for number in np.unique(frames.numbers)]
     for dataset in config.datasets:
         for record in load_records(dataset, data, config.splits):
             if prop in record.labels:
