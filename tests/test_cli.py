@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ase_comformer import predict
 from ase_comformer.cli import app
 
-COMMANDS = ["predict", "symmetry", "models", "convert", "train", "evaluate", "demo"]
+COMMANDS = ["predict", "symmetry", "models", "convert", "train", "export", "evaluate", "demo"]
 
 
 @pytest.fixture
