@@ -64,8 +64,8 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "citation": "Nequix, arXiv:2508.16067; A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015)",
     },
     "dft": {
-        "source": "github microsoft/mattersim data/benchmarks: subsets of MPtrj, Alexandria and of high temperature and "
-        "pressure sampling (PBE, PBE+U)",
+        "source": "github microsoft/mattersim data/benchmarks: subsets of MPtrj, Alexandria and of sampling at high "
+        "temperature and pressure (PBE, PBE+U)",
         "licence": "MIT",
         "citation": "H. Yang et al., arXiv:2405.04967; B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023), "
         "doi:10.1038/s42256-023-00716-3; J. Schmidt et al., Adv. Mater. 35, 2210788 (2023), "
