@@ -58,7 +58,6 @@ def predict(
     """Predict tensors of the crystals in FILE, in the frame and atom order of the file."""
     with _errors():
         from ase_comformer.predictor import Predictor
-        from ase_comformer.tensors import tensor_property
 
         structures = _read(file, index)
         predictor = Predictor(
@@ -82,7 +81,7 @@ def predict(
             for name in names if "error" not in result else ():
                 described = predictor.describe(name)
                 console.print(
-                    f"  {name} ({tensor_property(name).unit}; {described['kind']}, {described['functional']})"
+                    f"  {name} ({described['unit']}; {described['kind']}, {described['functional']})"
                 )
                 console.print(_indented(result[name]), markup=False, highlight=False)
     if failed:

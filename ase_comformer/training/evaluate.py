@@ -36,6 +36,7 @@ from ase_comformer.training.metrics import (
 from ase_comformer.training.moduli import modulus_metrics
 from ase_comformer.training.piezo_metrics import PIEZO_THRESHOLD, norm_metrics, piezo_metrics
 from ase_comformer.training.report import Evaluation, Section, show
+from ase_comformer.training.surface_metrics import surface_sections
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ _PLAN: tuple[tuple[str, str, tuple[Subset, ...]], ...] = (
     ("dielectric_mp", "dielectric_tensor", (("all records, PBE labels and cells", list),)),
     ("dielectric_mp", "static_dielectric_tensor", (("all records, PBE labels and cells", list),)),
 )
-EVALUATED: tuple[str, ...] = tuple(dict.fromkeys(name for _, name, _ in _PLAN))
+#: ``forces`` stands for all of the energy surface: energies, forces and stresses of frames.
+EVALUATED: tuple[str, ...] = (*dict.fromkeys(name for _, name, _ in _PLAN), "forces")
 
 
 def run(
@@ -158,12 +160,26 @@ def run(
                 result.sections.append(section)
                 for predictor_name, metrics in section.rows:
                     logger.info("%s | %s | %s", section.title, predictor_name, as_dict(metrics))
+        if "forces" in wanted:
+            for name, predictor in predictors.items():
+                result.sections += _surface(name, predictor, split, folder)
     if json_path is not None:
         Path(json_path).parent.mkdir(parents=True, exist_ok=True)
         Path(json_path).write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     if console is not None:
         show(result, console)
     return result
+
+
+def _surface(name: str, predictor: Predictor, split: str, folder: str | Path | None) -> list[Section]:
+    if predictor.surface is None:
+        return []
+    networks: Sequence[Any] = predictor.surface.networks
+    sections = list(surface_sections(name, networks, sorted(predictor.model.elements("energy")), split, folder))
+    for section in sections:
+        for predictor_name, metrics in section.rows:
+            logger.info("%s | %s | %s", section.title, predictor_name, as_dict(metrics))
+    return sections
 
 
 def _wanted(model: str, available: Sequence[str], properties: Sequence[str] | None) -> list[str]:
