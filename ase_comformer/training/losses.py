@@ -49,6 +49,16 @@ def piezoelectric_loss(prediction: Tensor, readings: Tensor, width: float = 0.02
     return smooth(error.sqrt().min(dim=1).values, width)
 
 
+def piezoelectric_norm_loss(prediction: Tensor, readings: Tensor, floor: float = 0.05) -> Tensor:
+    """(r, 3, 6) against (r, K, 3, 6) -> (r,) |log of the ratio of norms|, which no reading of the axes changes.
+
+    ``floor`` in C/m^2 is added to both norms, so that small tensors do not dominate.
+    """
+    label = (readings[:, 0].square().flatten(1).sum(1) + 1e-12).sqrt()
+    norm = (prediction.square().flatten(1).sum(1) + 1e-12).sqrt()
+    return smooth(torch.log((norm + floor) / (label + floor)), 0.05)
+
+
 def moduli_loss(stiffness: Tensor, moduli: Tensor) -> Tensor:
     """(r, 6, 6) and (r, 2) bulk, shear in GPa -> (r,) mean of absolute (per 60 and 35 GPa) and logarithmic errors."""
     averages = voigt_reuss_hill(stiffness)
@@ -60,12 +70,15 @@ def moduli_loss(stiffness: Tensor, moduli: Tensor) -> Tensor:
 
 
 def loss_terms(predictions: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
-    """Per property, the loss of every labelled row; ``moduli`` reads the elastic tensor."""
+    """Per property, the loss of every labelled row; ``moduli`` and ``piezoelectric_norm`` read tensors."""
     terms: dict[str, Tensor] = {}
     for name, rows in targets.rows.items():
         label = targets.values[name]
         if name == "moduli":
             terms[name] = moduli_loss(predictions["elastic_tensor"][rows], label)
+            continue
+        if name == "piezoelectric_norm":
+            terms[name] = piezoelectric_norm_loss(predictions["piezoelectric_tensor"][rows], label)
             continue
         predicted = predictions[name][rows]
         if name == "born_effective_charges":

@@ -150,6 +150,8 @@ def load_samples(
             piezoelectric = name == "piezoelectric_tensor"
             values = _readings(records, rows) if piezoelectric else [records[k].labels[name] for k in rows]
             labels[name] = (torch.tensor(rows), torch.as_tensor(np.array(values), dtype=torch.float32))
+    if "piezoelectric_norm" in properties and "piezoelectric_tensor" in labels:
+        labels["piezoelectric_norm"] = labels["piezoelectric_tensor"]
     with_moduli = [k for k, record in enumerate(records) if _has_moduli(record, properties)]
     if with_moduli:
         moduli = [[records[k].extras["K_vrh"], records[k].extras["G_vrh"]] for k in with_moduli]

@@ -13,6 +13,10 @@ from ase_comformer.training.samples import SampleSet, load_samples
 from ase_comformer.training.task import Task, Terms
 
 
+#: Labels without a head of their own -> the prediction they are compared with.
+READ_FROM = {"moduli": "elastic_tensor", "piezoelectric_norm": "piezoelectric_tensor"}
+
+
 class TensorTask(Task):
     """Graphs are built once and cached; every record is seen ``repeat`` times per epoch."""
 
@@ -61,7 +65,7 @@ class TensorTask(Task):
 
     def _terms(self, samples: SampleSet, crystals: Tensor) -> Terms:
         graph, targets, fidelity = samples.batch(crystals, self.config.properties)
-        asked = {"elastic_tensor" if name == "moduli" else name for name in targets.rows}
+        asked = {READ_FROM.get(name, name) for name in targets.rows}
         if not asked:
             return {}
         ordered = [name for name in self.network.properties if name in asked]

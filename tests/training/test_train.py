@@ -15,7 +15,7 @@ from ase_comformer.graph import GraphSettings
 from ase_comformer.training.config import copy_config
 from ase_comformer.training.data import split_of
 from ase_comformer.training.export import run as export
-from ase_comformer.training.losses import loss_terms, piezoelectric_loss
+from ase_comformer.training.losses import loss_terms, piezoelectric_loss, piezoelectric_norm_loss
 from ase_comformer.training.samples import _share, load_samples
 from ase_comformer.training.train import Trainer, TrainingConfig, run
 
@@ -207,3 +207,14 @@ def test_fractions_of_the_formulas_are_even_and_nested() -> None:
     assert _share("NaCl") == _share("NaCl")
     for fraction in (0.25, 0.5, 1.0):
         assert abs((shares < fraction).mean() - fraction) < 0.05
+
+
+def test_norm_of_the_piezoelectric_tensor_does_not_depend_on_the_reading() -> None:
+    label = torch.zeros(1, 2, 3, 6)
+    label[0, 0, 0, 3] = label[0, 1, 1, 4] = 1.0
+    prediction = torch.zeros(1, 3, 6, requires_grad=True)
+    losses = [piezoelectric_norm_loss(prediction + size * label[:, k], label) for size in (0.5, 1.0) for k in (0, 1)]
+    assert losses[0] == losses[1] > 0.1
+    assert torch.allclose(torch.stack(losses[2:]), torch.zeros(2), atol=1e-6)
+    piezoelectric_norm_loss(prediction, label).sum().backward()
+    assert torch.isfinite(prediction.grad).all()
