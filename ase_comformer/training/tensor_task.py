@@ -12,7 +12,6 @@ from ase_comformer.training.losses import loss_terms
 from ase_comformer.training.samples import SampleSet, load_samples
 from ase_comformer.training.task import Task, Terms
 
-
 #: Labels without a head of their own -> the prediction they are compared with.
 READ_FROM = {"moduli": "elastic_tensor", "piezoelectric_norm": "piezoelectric_tensor"}
 
