@@ -99,6 +99,35 @@ _ENTRIES = (
     ),
     TensorProperty(name="energy", formula="", irreps="0e", shape=(), unit="eV", description="energy of the cell"),
     TensorProperty(
+        name="free_energy", formula="", irreps="0e", shape=(), unit="eV", description="the energy, no entropy"
+    ),
+    TensorProperty(
+        name="energies",
+        formula="",
+        irreps="0e",
+        shape=(),
+        per_atom=True,
+        unit="eV",
+        description="atomic energies, whose sum is the energy of the cell",
+    ),
+    TensorProperty(
+        name="energy_uncertainty",
+        formula="",
+        irreps="0e",
+        shape=(),
+        unit="eV",
+        description="standard deviation of the energy over the ensemble",
+    ),
+    TensorProperty(
+        name="forces_uncertainty",
+        formula="",
+        irreps="0e",
+        shape=(),
+        per_atom=True,
+        unit="eV/A",
+        description="standard deviation of the force on each atom over the ensemble, per component",
+    ),
+    TensorProperty(
         name="forces",
         formula="i",
         irreps="1o",

@@ -1,6 +1,9 @@
-"""Names of devices and precisions -> torch objects, checked."""
+"""Names of devices and precisions -> torch objects, checked; shelter from a foreign default device."""
 
 from __future__ import annotations
+
+import contextlib
+from typing import Any
 
 import torch
 
@@ -33,3 +36,10 @@ def resolve_dtype(dtype: str) -> torch.dtype:
     except (KeyError, TypeError):
         choices = ", ".join(_DTYPES)
         raise UnknownNameError(f"Unknown dtype {dtype!r}. Choose one of {choices} (a string).") from None
+
+
+def shielded_device(device: str) -> contextlib.AbstractContextManager[Any]:
+    """Make new tensors on ``device`` whatever ``torch.set_default_device`` says; free where it says the same."""
+    if torch.get_default_device() == torch.device(device):
+        return contextlib.nullcontext()
+    return torch.device(device)

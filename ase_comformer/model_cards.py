@@ -7,13 +7,14 @@ to. Exporting a network or saving a bundle again empties them; ``metrics_are_cur
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ase_comformer.checksums import replace_file, write_checksums
 from ase_comformer.errors import WeightsError
-from ase_comformer.weights import find_model, load_model, model_card
+from ase_comformer.tensors import tensor_property
+from ase_comformer.weights import Model, find_model, load_model, model_card
 
 _HEADING = "## Accuracy"
 
@@ -79,3 +80,38 @@ def _introduction(card: Mapping[str, Any]) -> str:
         f"# {card['name']}\n\nFor each property the mean output of its networks, whose cards say what they are and "
         f"what they were trained on.\n\n| property | networks |\n|---|---|\n{rows}\n"
     )
+
+
+def describe_prediction(model: Model, name: str) -> dict[str, Any]:
+    """Which physical quantity a property of ``model`` is and where the prediction comes from; JSON-able.
+
+    Returns:
+        ``property``, ``description``, ``unit``, ``shape``, ``kind`` (e.g. clamped-ion), ``functional``,
+        ``elements``, ``model``, and ``networks`` with their ``training`` data and ``metrics``.
+    """
+    entry = tensor_property(name)
+    source = name if name in model.properties else "energy"  # what else the energy surface gives
+    cards = model.cards(source)
+    kind = _agreed(cards, source, "kind", entry.description) if source == name else entry.description
+    return {
+        "property": name,
+        "description": entry.description,
+        "unit": entry.unit,
+        "shape": [*(["n"] if entry.per_atom else []), *entry.shape],
+        "kind": kind,
+        "functional": _agreed(cards, source, "functional", "not stated in the model card"),
+        "elements": sorted(model.elements(source)),
+        "model": model.name,
+        "networks": [
+            {
+                **{key: card[key] for key in ("name", "architecture", "sha256")},
+                **{key: card.get(key, {}) for key in ("training", "metrics")},
+            }
+            for card in cards
+        ],
+    }
+
+
+def _agreed(cards: Sequence[Mapping[str, Any]], name: str, key: str, otherwise: str) -> str:
+    values = [str(card["properties"][name][key]) for card in cards if card["properties"][name].get(key)]
+    return " / ".join(dict.fromkeys(values)) or otherwise

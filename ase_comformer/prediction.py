@@ -13,7 +13,8 @@ from pathlib import Path
 from ase import Atoms
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.predictor import Predictor, PreparedCrystal, Result
+from ase_comformer.predictor import Predictor, Result
+from ase_comformer.prepared import PreparedCrystal
 
 MAXIMUM_EDGES = 200_000
 """A batch is closed before it exceeds this many edges, which bounds its memory at about a gigabyte."""

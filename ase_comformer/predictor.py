@@ -8,10 +8,8 @@ Cartesian frame and atom order of the ``Atoms`` passed in.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,13 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 from torch import nn
 
-from ase_comformer.devices import resolve_device, resolve_dtype
-from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES, EnergySurface, SurfaceCrystal
+from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
+from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES, EnergySurface
 from ase_comformer.errors import UnknownNameError, WeightsError
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graph import CrystalGraph, collate
+from ase_comformer.model_cards import describe_prediction
 from ase_comformer.nn.ensemble import Ensemble
+from ase_comformer.prepared import PreparedCrystal, bare, structure_key
 from ase_comformer.projection import SymmetryReport, project, symmetry_report, symmetry_residual
 from ase_comformer.structure import (
     validate_elements,
@@ -35,7 +35,7 @@ from ase_comformer.structure import (
     warn_about_ignored,
 )
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
-from ase_comformer.tensors import PROPERTIES, tensor_property
+from ase_comformer.tensors import tensor_property
 from ase_comformer.weights import Model, load_model
 
 logger = logging.getLogger(__name__)
@@ -45,56 +45,6 @@ Result = dict[str, Any]
 
 RESIDUAL_WARNING = 1e-3
 """Relative symmetry residual of a network output above which a warning is logged; float32 rounding stays far below."""
-
-
-@dataclass(eq=False)
-class PreparedCrystal:
-    """A validated crystal with everything that does not depend on the property.
-
-    Attributes:
-        atoms: the input.
-        group: its space group, or None if symmetry is not used.
-        graphs: graphs built so far, by settings and by whether they are reduced.
-        surface: what energy, forces and stress are evaluated on, where they were asked for.
-    """
-
-    atoms: Atoms
-    group: SpaceGroup | None
-    graphs: dict[tuple[GraphSettings, bool], CrystalGraph] = field(default_factory=dict)
-    surface: SurfaceCrystal | None = None
-
-    @property
-    def largest_edge_count(self) -> int:
-        """Edges of the largest graph built so far."""
-        graphs = [*self.graphs.values(), *([self.surface.graph] if self.surface else [])]
-        return max((len(graph.edge_weight) for graph in graphs), default=0)
-
-    @property
-    def evaluated(self) -> Atoms:
-        """The structure that the networks see: the idealised primitive cell where symmetry is used."""
-        return self.atoms if self.group is None else self.group.primitive
-
-    def graph(self, network: nn.Module) -> CrystalGraph:
-        """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it."""
-        settings: GraphSettings = network.graph_settings  # type: ignore[assignment]
-        supported = bool(getattr(network, "supports_reduced_graphs", True))
-        reduced = self.group is not None and self.group.order > 1 and supported
-        key = (settings, reduced)
-        if key not in self.graphs:
-            with shielded_device("cpu"):
-                if self.group is None:
-                    self.graphs[key] = build_graph(self.atoms, settings)
-                elif reduced:
-                    self.graphs[key] = build_reduced_graph(self.group, settings)
-                else:
-                    self.graphs[key] = build_graph(self.group.primitive, settings)
-        return self.graphs[key]
-
-    def to_input(self, name: str, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Per-atom values of the evaluated cell -> those of the input atoms."""
-        if self.group is None or not tensor_property(name).per_atom:
-            return value
-        return value[self.group.atom_to_primitive]
 
 
 class Predictor:
@@ -204,7 +154,7 @@ class Predictor:
         result = self._evaluate_surface(atoms, on_surface) if on_surface else {}
         if not names:
             return result
-        key = _structure_key(atoms)
+        key = structure_key(atoms)
         last = self._last
         if last is not None and last[0] == key:
             prepared = last[1]
@@ -224,7 +174,7 @@ class Predictor:
             validate_structure(atoms)
         self._validate_elements(atoms, tensors)
         group = analyse_space_group(atoms, self.symprec) if tensors and self.enforce_symmetry else None
-        prepared = PreparedCrystal(_bare(atoms), group)
+        prepared = PreparedCrystal(bare(atoms), group)
         for network in self.networks(names):
             prepared.graph(network)
         if on_surface and self.surface is not None:
@@ -241,7 +191,7 @@ class Predictor:
         self._validate_surface(atoms)
         assert self.surface is not None
         with shielded_device("cpu"):
-            found = self.surface.evaluate(_bare(atoms))
+            found = self.surface.evaluate(bare(atoms))
         _require_finite(found, atoms)
         _require_stress(found, names, atoms)
         return found
@@ -289,7 +239,7 @@ class Predictor:
         else:
             names = self.checked(properties)
         self._validate_elements(atoms, names)
-        raw = self._outputs([PreparedCrystal(_bare(atoms), None)], names)[0]
+        raw = self._outputs([PreparedCrystal(bare(atoms), None)], names)[0]
         return symmetry_report(analyse_space_group(atoms, self.symprec), raw)
 
     def describe(self, name: str) -> dict[str, Any]:
@@ -300,27 +250,7 @@ class Predictor:
             ``elements``, ``model``, and ``networks`` with their ``training`` data and ``metrics``.
         """
         (name,) = self.checked([name])
-        asked, name = name, "energy" if name in _divided([name])[1] and name not in PROPERTIES else name
-        entry = tensor_property(name)
-        cards = self.model.cards(name)
-        return {
-            "property": asked,
-            "description": entry.description,
-            "unit": entry.unit,
-            "shape": [*(["n"] if entry.per_atom else []), *entry.shape],
-            "kind": _agreed(cards, name, "kind", entry.description),
-            "functional": _agreed(cards, name, "functional", "not stated in the model card"),
-            "elements": sorted(self.model.elements(name)),
-            "model": self.model.name,
-            "enforce_symmetry": self.enforce_symmetry,
-            "networks": [
-                {
-                    **{key: card[key] for key in ("name", "architecture", "sha256")},
-                    **{key: card.get(key, {}) for key in ("training", "metrics")},
-                }
-                for card in cards
-            ],
-        }
+        return describe_prediction(self.model, name) | {"enforce_symmetry": self.enforce_symmetry}
 
     def _validate_elements(self, atoms: Atoms, names: Sequence[str]) -> None:
         for name in names:
@@ -362,13 +292,6 @@ def _divided(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(n for n in names if n not in surface), tuple(n for n in names if n in surface)
 
 
-def shielded_device(device: str) -> contextlib.AbstractContextManager[Any]:
-    """Make new tensors on ``device`` whatever ``torch.set_default_device`` says; free where it says the same."""
-    if torch.get_default_device() == torch.device(device):
-        return contextlib.nullcontext()
-    return torch.device(device)
-
-
 def _projected(name: str, raw: NDArray[np.float64], atoms: Atoms, group: SpaceGroup) -> NDArray[np.float64]:
     projected = project(name, raw, group)
     residual = symmetry_residual(name, raw, projected)
@@ -397,23 +320,6 @@ def _require_stress(found: Mapping[str, Any], names: Sequence[str], atoms: Atoms
             f"{atoms.get_chemical_formula()} has no stress: it needs a periodic direction and a cell with volume "
             f"(pbc={atoms.pbc.tolist()}, rank of the cell {atoms.cell.rank}). Ask for energy and forces only."
         )
-
-
-def _agreed(cards: Sequence[Mapping[str, Any]], name: str, key: str, otherwise: str) -> str:
-    values = [str(card["properties"][name][key]) for card in cards if card["properties"][name].get(key)]
-    return " / ".join(dict.fromkeys(values)) or otherwise
-
-
-def _bare(atoms: Atoms) -> Atoms:
-    """The structure without calculator, constraints and arrays, which must not be kept alive in a cache."""
-    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-
-
-def _structure_key(atoms: Atoms) -> bytes:
-    if not isinstance(atoms, Atoms):
-        return b""
-    parts = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-    return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
 
 
 def _positive(symprec: Any) -> float:

@@ -20,7 +20,7 @@ from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.potential import Potential, derivatives
 from ase_comformer.nn.tensor_network import TENSOR_NETWORK_PROPERTIES
-from ase_comformer.predictor import PreparedCrystal
+from ase_comformer.prepared import PreparedCrystal
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
 from ase_comformer.testing import REDUCED_EVALUATION, change_cell, permute_atoms, shift_origin, supercell
 from ase_comformer.training.data import data_folder, load_records
