@@ -12,7 +12,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from ase_comformer.symmetry import _CENTRING, SpaceGroup
+from ase_comformer.symmetry import CENTRING, SpaceGroup
 
 FloatArray = NDArray[np.float64]
 Relation = dict[str, float]
@@ -112,7 +112,7 @@ def direction_symbols(space_group: SpaceGroup) -> list[str]:
 
     The direction (axis, or normal of a mirror) is in the conventional cell of the standard setting.
     """
-    centring = np.array(_CENTRING[space_group.international[0]])
+    centring = np.array(CENTRING[space_group.international[0]])
     symbols = []
     for rotation in space_group.fractional_rotations:
         determinant = round(float(np.linalg.det(rotation)))

@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 # Columns: primitive vectors in the basis of the conventional cell (International Tables A, table 1.5.1.1), det > 0.
-_CENTRING: dict[str, list[list[float]]] = {
+CENTRING: dict[str, list[list[float]]] = {
     "P": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "A": [[1, 0, 0], [0, 0.5, -0.5], [0, 0.5, 0.5]],
     "B": [[0.5, 0, 0.5], [0, 1, 0], [-0.5, 0, 0.5]],
@@ -240,7 +240,7 @@ def _primitive_operations(hall_number: int, centring_symbol: str) -> _Operations
     database = spglib.get_symmetry_from_database(hall_number)
     if database is None:
         raise ValueError(f"spglib has no Hall number {hall_number}; valid ones are 1 to 530")
-    centring = np.array(_CENTRING[centring_symbol])
+    centring = np.array(CENTRING[centring_symbol])
     inverse = np.linalg.inv(centring)
     rotations = np.round(inverse @ database["rotations"] @ centring).astype(np.int64)
     translations = database["translations"] @ inverse.T
