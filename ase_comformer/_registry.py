@@ -17,7 +17,7 @@ class TensorProperty:
     ``formula`` lists Cartesian index permutations that leave the tensor unchanged (e3nn's notation),
     ``irreps`` the O(3) content in e3nn's notation, ``shape`` the documented (Voigt where there is one) form
     of one tensor without the leading atom axis, ``kind`` the entry of ``VOIGT_KINDS`` that relates it to the
-    Cartesian form (or None).
+    Cartesian form (or None). ``sign_is_open`` says that the labels fix the tensor only up to its sign.
     """
 
     name: str
@@ -28,6 +28,7 @@ class TensorProperty:
     description: str
     kind: str | None = None
     per_atom: bool = False
+    sign_is_open: bool = False
 
     @property
     def rank(self) -> int:
@@ -78,6 +79,7 @@ _ENTRIES = (
         shape=(3, 6),
         unit="C/m^2",
         kind="piezoelectric_stress",
+        sign_is_open=True,
         description="relaxed-ion piezoelectric stress tensor e_i(jk) at constant field, no factor 2 on shear",
     ),
     TensorProperty(

@@ -272,9 +272,9 @@ class Predictor:
         networks = self.networks(names)
         means: list[Result] = [{} for _ in crystals]
         with torch.no_grad(), shielded_device(str(self.device)):
-            sums = self._ensemble.sums(networks, batch_of)
-        for name, total in sums.items():
-            values = (total / len(self.model.entries(name))).to("cpu", torch.float64).numpy()
+            means_of = self._ensemble.means(networks, batch_of)
+        for name, mean_of in means_of.items():
+            values = mean_of.to("cpu", torch.float64).numpy()
             parts: Any = values
             if tensor_property(name).per_atom:
                 counts = [len(crystal.evaluated) for crystal in crystals]

@@ -80,7 +80,7 @@ def measure(given: argparse.Namespace, batch: int, enforce: bool, threads: int) 
     def evaluate() -> list:
         with torch.no_grad():
             joined = [collate(chunk).to(dtype=torch.float32) for chunk in chunks]
-            return [ensemble.sums(asked, lambda network, graph=graph: ("all", graph)) for graph in joined]
+            return [ensemble.means(asked, lambda network, graph=graph: ("all", graph)) for graph in joined]
 
     tensors = np.random.default_rng(0).normal(size=(len(atoms), 3, 3))
     stages: dict[str, Callable[[], object]] = {

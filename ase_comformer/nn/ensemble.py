@@ -1,4 +1,4 @@
-"""Sums of the outputs of several networks, with everything shared that the networks have in common.
+"""Means of the outputs of several networks, with everything shared that the networks have in common.
 
 Small batches are bound by the number of operations: networks of one architecture are stacked and evaluated as one.
 Large batches are bound by memory: networks are evaluated one by one and share the geometry of the edges.
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.stacked import repeated
+from ase_comformer.tensors import tensor_property
 
 #: Batches of fewer edges are evaluated with stacked networks (measured on one core: equal at about 2000).
 STACKED_EDGES = 1500
@@ -25,12 +26,12 @@ class Ensemble:
     def __init__(self) -> None:
         self._stacks: dict[tuple[nn.Module, ...], nn.Module] = {}
 
-    def sums(
+    def means(
         self,
         networks: Mapping[nn.Module, Sequence[str]],
         batch_of: Callable[[nn.Module], tuple[Hashable, CrystalGraph]],
     ) -> dict[str, Tensor]:
-        """Property -> sum of the outputs of the networks that were asked for it, float64.
+        """Property -> mean of the outputs of the networks that were asked for it, float64.
 
         Args:
             networks: each with the properties it is asked for.
@@ -39,7 +40,7 @@ class Ensemble:
         groups: dict[Hashable, list[nn.Module]] = {}
         for network, names in networks.items():
             groups.setdefault((getattr(network, "stacking_key", id(network)), tuple(names)), []).append(network)
-        total: dict[str, Tensor] = {}
+        found: dict[str, dict[nn.Module, Tensor]] = {}
         geometries: dict[Hashable, Any] = {}
         for members in groups.values():
             names = tuple(networks[members[0]])
@@ -48,7 +49,7 @@ class Ensemble:
                 outputs = self._stacked(members)(repeated(graph, len(members)), names)
                 for name in names:
                     each = outputs[name].to(torch.float64).unflatten(0, (len(members), -1))
-                    total[name] = total.get(name, 0.0) + each.sum(0)
+                    found.setdefault(name, {}).update(zip(members, each, strict=True))
                 continue
             for network in members:
                 shared: dict[str, Any] = {}
@@ -58,11 +59,24 @@ class Ensemble:
                         geometries[geometry_key] = network.edge_geometry(graph)  # type: ignore[operator]
                     shared["edge"] = geometries[geometry_key]
                 for name, value in network(graph, names, **shared).items():
-                    total[name] = total.get(name, 0.0) + value.to(torch.float64)
-        return total
+                    found.setdefault(name, {})[network] = value.to(torch.float64)
+        return {name: _mean(name, [of[n] for n in networks if n in of]) for name, of in found.items()}
 
     def _stacked(self, members: Sequence[nn.Module]) -> nn.Module:
         key = tuple(members)
         if key not in self._stacks:
             self._stacks[key] = type(members[0]).stacked(members)  # type: ignore[attr-defined]
         return self._stacks[key]
+
+
+def _mean(name: str, outputs: Sequence[Tensor]) -> Tensor:
+    """Mean over members; where labels leave the sign open, of outputs turned to the sign of the first member's.
+
+    Every network then learns a sign convention of its own, and a plain mean would cancel tensors that agree.
+    """
+    values = torch.stack(list(outputs))
+    if len(outputs) > 1 and tensor_property(name).sign_is_open:
+        overlap = (values * values[0]).flatten(2).sum(2)
+        sign = torch.where(overlap < 0, -1.0, 1.0).to(values.dtype)
+        values = values * sign.reshape(*sign.shape, *[1] * (values.dim() - 2))
+    return values.mean(0)

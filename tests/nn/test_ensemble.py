@@ -59,7 +59,7 @@ def test_stacked_network_keeps_the_common_properties():
 
 
 @pytest.mark.parametrize("limit", [0, 10**9], ids=["one by one", "stacked"])
-def test_sums_of_an_ensemble_whose_members_differ(limit, monkeypatch):
+def test_means_of_an_ensemble_whose_members_differ(limit, monkeypatch):
     monkeypatch.setattr(ensemble, "STACKED_EDGES", limit)
     graph = batch()
     networks = {
@@ -68,11 +68,11 @@ def test_sums_of_an_ensemble_whose_members_differ(limit, monkeypatch):
         member(2, ("dielectric_tensor",)): ["dielectric_tensor"],
         member(3, width=12): ["dielectric_tensor"],
     }
-    sums = Ensemble().sums(networks, lambda network: ("all", graph))
+    means = Ensemble().means(networks, lambda network: ("all", graph))
     for name in ("dielectric_tensor", "born_effective_charges"):
         asked = [network for network, names in networks.items() if name in names]
-        expected = sum(network(graph, (name,))[name] for network in asked)
-        torch.testing.assert_close(sums[name], expected, rtol=1e-11, atol=1e-11)
+        expected = sum(network(graph, (name,))[name] for network in asked) / len(asked)
+        torch.testing.assert_close(means[name], expected, rtol=1e-11, atol=1e-11)
 
 
 def test_stack_is_made_once(monkeypatch):
@@ -81,6 +81,20 @@ def test_stack_is_made_once(monkeypatch):
     monkeypatch.setattr(TensorNetwork, "stacked", staticmethod(lambda given: made.append(1) or original(given)))
     networks = {member(0): ["elastic_tensor"], member(1): ["elastic_tensor"]}
     evaluator, graph = Ensemble(), batch()
-    evaluator.sums(networks, lambda network: ("all", graph))
-    evaluator.sums(networks, lambda network: ("all", graph))
+    evaluator.means(networks, lambda network: ("all", graph))
+    evaluator.means(networks, lambda network: ("all", graph))
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("limit", [0, 10**9], ids=["one by one", "stacked"])
+def test_open_sign_of_the_piezoelectric_tensor_is_that_of_the_first_member(limit, monkeypatch):
+    monkeypatch.setattr(ensemble, "STACKED_EDGES", limit)
+    graph, name = batch(), "piezoelectric_tensor"
+    networks = [member(0), member(1), member(2)]
+    found = Ensemble().means({network: [name] for network in networks}, lambda network: ("all", graph))[name]
+    first, *others = [network(graph, (name,))[name] for network in networks]
+    signs = [torch.sign((first * other).sum((1, 2), keepdim=True)) for other in others]
+    assert (torch.cat(signs) < 0).any(), "the test needs members that disagree"
+    expected = (first + sum(sign * other for sign, other in zip(signs, others, strict=True))) / 3
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+    assert ((found * first).sum((1, 2)) >= 0).all()
