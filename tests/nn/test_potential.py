@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, fcc111, molecule
-from ase.calculators.calculator import Calculator
-from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.build import bulk
 from hypothesis import given, settings
 
 from ase_comformer.energy_surface import EnergySurface
@@ -18,10 +16,7 @@ from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.potential import Potential
 from ase_comformer.testing import permute_atoms, rotate_atoms, rotations, shift_origin, supercell
 from seven_systems import ALL_CRYSTALS
-
-INVARIANCE = 1e-10
-FINITE_DIFFERENCE = 1e-6
-CRYSTALS = tuple(ALL_CRYSTALS)[:16]
+from surface_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
 
 
 @cache
@@ -40,57 +35,9 @@ def surface(**options: object) -> EnergySurface:
     return EnergySurface([network()], **options)
 
 
-def distorted(atoms: Atoms, seed: int = 0) -> Atoms:
-    """Rattled and strained, so that no force vanishes by symmetry."""
-    rng = np.random.default_rng(seed)
-    moved = atoms.copy()
-    moved.set_cell(atoms.cell.array @ (np.eye(3) + 0.02 * rng.uniform(-1, 1, (3, 3))), scale_atoms=True)
-    moved.positions += 0.05 * rng.normal(size=moved.positions.shape)
-    return moved
-
-
-def slab() -> Atoms:
-    return fcc111("Al", (1, 2, 2), vacuum=5.0)
-
-
-def water() -> Atoms:
-    return molecule("H2O", vacuum=3.0)
-
-
-STRUCTURES = {
-    **{name: distorted(ALL_CRYSTALS[name]) for name in CRYSTALS},
-    "one atom": distorted(bulk("Cu", a=3.61)),
-    "triclinic": distorted(ALL_CRYSTALS["model -1"], 3),
-    "slab": distorted(slab()),
-    "molecule": distorted(water()),
-    "wire": Atoms("CO", [[0, 0, 0], [1.2, 0.1, 0]], cell=[3, 0, 0], pbc=[True, False, False]),
-}
-
-
-class EnergyOnly(Calculator):
-    """Just enough of a calculator for ASE's numerical derivatives."""
-
-    implemented_properties = ["energy", "free_energy"]  # noqa: RUF012, declared so by ASE
-
-    def calculate(self, atoms=None, properties=("energy",), system_changes=()) -> None:
-        super().calculate(atoms, properties, system_changes)
-        found = surface(use_symmetry=False, skin=0.0).evaluate(atoms)
-        self.results = {name: found[name] for name in self.implemented_properties}
-
-
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_forces_and_stress_are_the_derivatives_of_the_energy(name: str) -> None:
-    atoms = STRUCTURES[name].copy()
-    found = surface().evaluate(atoms)
-    atoms.calc = EnergyOnly()
-    chosen = range(min(len(atoms), 2))
-    numerical = calculate_numerical_forces(atoms, eps=1e-4, iatoms=chosen)
-    np.testing.assert_allclose(found["forces"][list(chosen)], numerical, atol=FINITE_DIFFERENCE)
-    if atoms.cell.rank == 3 and atoms.pbc.any():
-        numerical = calculate_numerical_stress(atoms, eps=1e-5)
-        np.testing.assert_allclose(found["stress"], numerical, atol=FINITE_DIFFERENCE)
-    else:
-        assert "stress" not in found
+    assert_derivatives(surface(), surface(use_symmetry=False, skin=0.0), STRUCTURES[name])
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -107,9 +54,7 @@ def test_rotation_turns_forces_and_stress(name: str, rotation: np.ndarray) -> No
     before, after = (surface().evaluate(a) for a in (atoms, rotate_atoms(atoms, rotation)))
     assert after["energy"] == pytest.approx(before["energy"], rel=INVARIANCE)
     np.testing.assert_allclose(after["forces"], before["forces"] @ rotation.T, atol=INVARIANCE * 10)
-    xx, yy, zz, yz, xz, xy = before["stress"]
-    turned = rotation @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ rotation.T
-    expected = turned[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    expected = turned_stress(before["stress"], rotation)
     np.testing.assert_allclose(after["stress"], expected, atol=INVARIANCE)
 
 
