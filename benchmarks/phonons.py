@@ -12,6 +12,7 @@ The reference is PBEsol at PBEsol cells, the potential follows PBE.
 
 import gzip
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,6 +148,7 @@ def main() -> None:
         raise SystemExit("phonon_reference.jsonl.gz has a test split only")
     one_thread()
     console, clock = prepare_console(150), Clock()
+    warnings.filterwarnings("ignore", message="Mesh")  # phonopy, of the reference's meshes: slower, not wrong
     records = reference(given.data, given.crystals)
     calculator = GMTNetCalculator(model=given.model, dtype=given.dtype)
     predictor = Predictor(model=given.model, dtype=given.dtype)
