@@ -22,6 +22,7 @@ from ase_comformer.neighbours import SkinNeighbours
 from ase_comformer.nn.potential import derivatives
 from ase_comformer.structure import MINIMUM_DISTANCE
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
+from ase_comformer.symmetry_following import FollowedGroup
 
 #: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only with two or more networks.
 SURFACE_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
@@ -64,6 +65,7 @@ class EnergySurface:
         self.dtype, self.device = parameter.dtype, parameter.device
         self.use_symmetry = use_symmetry
         self._neighbours = SkinNeighbours(self.settings.cutoff, skin)
+        self._followed: FollowedGroup | None = None
         # Dynamics leave symmetry and do not come back: after a miss, only another composition is examined again.
         self._unsymmetric: bytes | None = None
 
@@ -111,9 +113,13 @@ class EnergySurface:
     def _reduced(self, atoms: Atoms) -> SurfaceCrystal | None:
         if not atoms.pbc.all() or len(atoms) > _SYMMETRY_ATOMS:
             return None
-        group = analyse_space_group(atoms, 1e-5)
-        if group.order == 1 or symmetry_error(atoms, group) > EXACT_SYMMETRY:
-            return None
+        followed = self._followed
+        group = followed.on(atoms, EXACT_SYMMETRY) if followed is not None else None
+        if group is None:
+            group = analyse_space_group(atoms, 1e-5)
+            if group.order == 1 or symmetry_error(atoms, group) > EXACT_SYMMETRY:
+                return None
+            self._followed = FollowedGroup.of(atoms, group)
         return SurfaceCrystal(atoms, build_reduced_graph(group, self.settings), group.atom_to_primitive)
 
 

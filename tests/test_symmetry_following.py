@@ -1,0 +1,84 @@
+"""Operations carried over to a strained or relaxed structure are those that a new search finds."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from ase_comformer.energy_surface import EnergySurface
+from ase_comformer.nn.potential import Potential
+from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.symmetry_following import FollowedGroup
+from seven_systems import ALL_CRYSTALS
+
+CRYSTALS = ("MgO m-3m", "quartz 32", "Al2O3 -3m", "ZnO 6mm", "rutile 4/mmm", "FeSi 23", "model -1")
+EXACT = 1e-8
+
+
+def symmetric_motion(atoms: Atoms, size: float) -> Atoms:
+    """Atoms and cell moved as the space group allows: along forces and stress of a random potential."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Potential(scalars=8, vectors=4, layers=2, hidden=8, graph_settings={"cutoff": 4.5})
+    found = EnergySurface([network.double().requires_grad_(False)], use_symmetry=False).evaluate(atoms)
+    moved = atoms.copy()
+    forces = found["forces"]
+    xx, yy, zz, yz, xz, xy = found["stress"]
+    strain = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    if np.abs(forces).max() > 1e-9:  # else symmetry fixes all positions
+        moved.positions += size * forces / np.abs(forces).max()
+    moved.set_cell(moved.cell.array @ (np.eye(3) + size * strain / np.abs(strain).max()), scale_atoms=True)
+    return moved
+
+
+def start(name: str) -> Atoms:
+    return analyse_space_group(ALL_CRYSTALS[name]).primitive.repeat((1, 2, 1))
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_the_group_follows_symmetric_motion(name: str) -> None:
+    atoms = start(name)
+    followed = FollowedGroup.of(atoms, analyse_space_group(atoms, 1e-5))
+    moved = symmetric_motion(atoms, 0.02)
+    moved.positions += [0.3, -0.1, 0.2]  # and the origin moved
+    group, fresh = followed.on(moved, EXACT), analyse_space_group(moved, 1e-5)
+    assert group is not None
+    assert (group.number, group.order) == (fresh.number, fresh.order)
+    assert len(group.primitive) == len(fresh.primitive)
+    basis = group.primitive.positions @ np.linalg.inv(group.primitive.cell.array)
+    images = np.einsum("gxy,ay->gax", group.fractional_rotations, basis)
+    images = images + group.translations[:, None] - group.lattice_shifts
+    np.testing.assert_allclose(images, basis[group.permutations], atol=1e-9)
+    products = group.rotations @ group.rotations.transpose(0, 2, 1)
+    np.testing.assert_allclose(products, np.broadcast_to(np.eye(3), products.shape), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in CRYSTALS if name != "model -1"])
+@pytest.mark.parametrize("what", ["atom", "shear"])
+def test_broken_symmetry_is_noticed(name: str, what: str) -> None:
+    atoms = start(name)
+    followed = FollowedGroup.of(atoms, analyse_space_group(atoms, 1e-5))
+    if what == "atom":
+        atoms.positions[0] += [1e-6, 2e-6, 3e-6]
+    else:
+        atoms.set_cell(
+            atoms.cell.array @ (np.eye(3) + 1e-6 * np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]])), scale_atoms=True
+        )
+    assert followed.on(atoms, EXACT) is None
+    assert followed.on(bulk("Cu"), EXACT) is None
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_results_do_not_depend_on_what_came_before(name: str) -> None:
+    network = Potential(scalars=8, vectors=4, layers=2, hidden=8, graph_settings={"cutoff": 4.5})
+    network = network.double().requires_grad_(False)
+    atoms = start(name)
+    moved = symmetric_motion(atoms, 0.05)
+    used = EnergySurface([network])
+    used.evaluate(atoms)
+    found = used.evaluate(moved)
+    expected = EnergySurface([network], use_symmetry=False).evaluate(moved)
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-9, err_msg=key)
