@@ -53,7 +53,7 @@ def assert_derivatives(surface: EnergySurface, plain: EnergySurface, atoms: Atom
     found = surface.evaluate(atoms)
     atoms.calc = EnergyOnly(plain)
     chosen = list(range(min(len(atoms), moved)))
-    numerical = calculate_numerical_forces(atoms, eps=1e-4, iatoms=chosen)
+    numerical = calculate_numerical_forces(atoms, eps=3e-5, iatoms=chosen)
     np.testing.assert_allclose(found["forces"][chosen], numerical, atol=FINITE_DIFFERENCE)
     if atoms.cell.rank == 3 and atoms.pbc.any():
         numerical = calculate_numerical_stress(atoms, eps=1e-5)

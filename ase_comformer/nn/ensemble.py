@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.stacked import repeated
-from ase_comformer.tensors import tensor_property
+from ase_comformer.tensors import tensor_property, to_cartesian
 
 #: Batches of fewer edges are evaluated with stacked networks (measured on one core: equal at about 2000).
 STACKED_EDGES = 1500
@@ -76,7 +76,8 @@ def _mean(name: str, outputs: Sequence[Tensor]) -> Tensor:
     """
     values = torch.stack(list(outputs))
     if len(outputs) > 1 and tensor_property(name).sign_is_open:
-        overlap = (values * values[0]).flatten(2).sum(2)
+        full = to_cartesian(values, name)  # Voigt components would not give an invariant product
+        overlap = (full * full[0]).flatten(2).sum(2)
         sign = torch.where(overlap < 0, -1.0, 1.0).to(values.dtype)
         values = values * sign.reshape(*sign.shape, *[1] * (values.dim() - 2))
     return values.mean(0)
