@@ -1,8 +1,8 @@
 """The ASE face of the package; everything is computed by ``predictor.Predictor``.
 
-Only ``dielectric_tensor`` is kept in ``results``: names that ASE does not know break its exporters, and Born charges
-there break extxyz writing. The other properties are kept on the side and reached through ``get_property``. All tensors
-are in the Cartesian frame and atom order of the ``Atoms`` that were passed in.
+Energy, forces, stress and ``dielectric_tensor`` are kept in ``results``: names that ASE does not know break its
+exporters, and Born charges there break extxyz writing. The other properties are kept on the side and reached through
+``get_property``. All tensors are in the Cartesian frame and atom order of the ``Atoms`` that were passed in.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ _IN_RESULTS = frozenset({*SURFACE_PROPERTIES, "dielectric_tensor"})
 
 
 class GMTNetCalculator(Calculator):
-    """ASE calculator for response tensors of crystals.
+    """ASE calculator for the energy surface and the response tensors of crystals.
 
-    Properties, through ``get_property(name, atoms)``: ``dielectric_tensor`` (3, 3) electronic,
+    Energy (eV), forces (eV/A) and stress (eV/A^3, any ``pbc``) through ASE's getters, of the structure as it is; with
+    an ensemble also ``energy_uncertainty`` and ``forces_uncertainty``.
+    Other properties, through ``get_property(name, atoms)``: ``dielectric_tensor`` (3, 3) electronic,
     ``static_dielectric_tensor`` (3, 3), ``born_effective_charges`` (n, 3, 3) in e with index order
     [atom, field, displacement], ``piezoelectric_tensor`` (3, 6) C/m^2, ``elastic_tensor`` (6, 6) GPa and
     ``formation_energy`` eV/atom, as far as the model has them; Voigt order xx, yy, zz, yz, xz, xy.
@@ -132,8 +134,7 @@ class GMTNetCalculator(Calculator):
             A copy, float64 array in the documented shape and unit, or a float.
 
         Raises:
-            PropertyNotImplementedError: the model has no such property; energy, forces and stress come with a later
-                release.
+            PropertyNotImplementedError: the model has no such property, or the structure has no stress.
             InvalidStructureError, UnknownElementError: ``atoms`` cannot be evaluated; the message says why.
         """
         self._require_implemented(name)
