@@ -12,11 +12,11 @@ from itertools import combinations
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 from ase.optimize import BFGS
 from ase.units import GPa
 from numpy.typing import NDArray
 
+from ase_comformer.prepared import bare
 from ase_comformer.projection import project
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
 from ase_comformer.tensors import VOIGT_LABELS, mandel_to_voigt, voigt_to_cartesian, voigt_to_mandel
@@ -92,7 +92,9 @@ def elastic_tensor_from_stress(
     if magnitudes.ndim != 1 or not len(magnitudes) or not ((magnitudes > 0) & (magnitudes <= LARGEST_STRAIN)).all():
         raise ValueError(f"strains must be numbers between 0 and {LARGEST_STRAIN}, got {strains!r}; try (0.005,)")
     calculator = atoms.calc
-    rest = np.asarray(_bare(atoms, calculator).get_stress()) / GPa
+    unstrained = bare(atoms)  # constraints would forbid what a strain does
+    unstrained.calc = calculator
+    rest = np.asarray(unstrained.get_stress()) / GPa
     if np.abs(rest).max() > STRESS_AT_REST:
         warnings.warn(
             f"{atoms.get_chemical_formula()}: stress of {np.abs(rest).max():.2g} GPa at rest; relax the cell first "
@@ -122,13 +124,6 @@ def elastic_tensor_from_stress(
     return ElasticFit(tensor, tuple(VOIGT_LABELS[column] for column in columns), misfit, rest, tuple(unrelaxed))
 
 
-def _bare(atoms: Atoms, calculator: Calculator | None = None) -> Atoms:
-    """A copy without constraints, which would forbid what a strain does."""
-    bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    bare.calc = calculator
-    return bare
-
-
 def _pairs(atoms: Atoms, column: int, magnitudes: Iterable[float]) -> Iterator[tuple[float, Atoms]]:
     """Crystals strained by + and - each magnitude of one Voigt component."""
     unit = np.zeros(6)
@@ -136,7 +131,7 @@ def _pairs(atoms: Atoms, column: int, magnitudes: Iterable[float]) -> Iterator[t
     direction = voigt_to_cartesian(unit, "strain")
     for magnitude in magnitudes:
         for signed in (float(magnitude), -float(magnitude)):
-            strained = _bare(atoms)
+            strained = bare(atoms)
             strained.set_cell(atoms.cell.array @ (np.eye(3) + signed * direction), scale_atoms=True)
             yield signed, strained
 

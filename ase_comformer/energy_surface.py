@@ -22,7 +22,7 @@ from ase_comformer.neighbours import SkinNeighbours
 from ase_comformer.nn.potential import derivatives
 from ase_comformer.structure import MINIMUM_DISTANCE
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
-from ase_comformer.symmetry_following import FollowedGroup
+from ase_comformer.symmetry_following import FollowedGroup, cell_multiple
 
 #: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only with two or more networks.
 SURFACE_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
@@ -136,9 +136,7 @@ def _warn_about_close_atoms(crystal: SurfaceCrystal) -> None:
 
 def symmetry_error(atoms: Atoms, group: SpaceGroup) -> float:
     """A, how far the idealised structure is from the given one: atoms and lattice vectors."""
-    primitive = group.primitive.cell.array
-    multiple = np.rint(np.linalg.solve(primitive.T, atoms.cell.array.T).T)
-    strain = np.abs(multiple @ primitive - atoms.cell.array).max()
+    strain = np.abs(cell_multiple(atoms, group) @ group.primitive.cell.array - atoms.cell.array).max()
     return float(max(strain, group.idealisation_displacement))
 
 

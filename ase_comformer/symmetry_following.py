@@ -34,10 +34,8 @@ class FollowedGroup:
     @classmethod
     def of(cls, atoms: Atoms, group: SpaceGroup) -> "FollowedGroup":
         """Remember ``group``, which was found for ``atoms``."""
-        primitive = group.primitive.cell.array
-        multiple = np.rint(np.linalg.solve(primitive.T, atoms.cell.array.T).T)
         first = np.unique(group.atom_to_primitive, return_index=True)[1]
-        return cls(group, atoms.numbers.copy(), multiple, first)
+        return cls(group, atoms.numbers.copy(), cell_multiple(atoms, group), first)
 
     def on(self, atoms: Atoms, tolerance: float) -> SpaceGroup | None:
         """The group of ``atoms``, or None where an operation misses the structure by more than ``tolerance`` (A)."""
@@ -52,7 +50,8 @@ class FollowedGroup:
             return None
         fractional = atoms.positions @ inverse
         basis = fractional[self.first]
-        copies = _near_zero(fractional - basis[group.atom_to_primitive])
+        copies = fractional - basis[group.atom_to_primitive]
+        copies -= np.rint(copies)
         images = np.einsum("gxy,ay->gax", group.fractional_rotations, basis)
         miss = images + group.translations[:, None] - basis[group.permutations]
         shifts = np.rint(miss)
@@ -79,5 +78,7 @@ class FollowedGroup:
         )
 
 
-def _near_zero(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
-    return fractional - np.rint(fractional)
+def cell_multiple(atoms: Atoms, group: SpaceGroup) -> NDArray[np.float64]:
+    """(3, 3) whole numbers M with the cell of ``atoms`` = M @ primitive cell of ``group``."""
+    multiple: NDArray[np.float64] = np.rint(np.linalg.solve(group.primitive.cell.array.T, atoms.cell.array.T).T)
+    return multiple
