@@ -81,9 +81,9 @@ class EnergySurface:
             crystal = SurfaceCrystal(atoms, graph, np.arange(len(atoms)))
         return self.evaluate_batch([crystal])[0]
 
-    def prepare(self, atoms: Atoms) -> SurfaceCrystal:
-        """The graph of a structure, reduced where symmetry is exact."""
-        crystal = self._reduced(atoms) if self.use_symmetry else None
+    def prepare(self, atoms: Atoms, *, use_symmetry: bool = True) -> SurfaceCrystal:
+        """The graph of a structure, reduced where symmetry is exact (and ``use_symmetry`` here and of the object)."""
+        crystal = self._reduced(atoms) if self.use_symmetry and use_symmetry else None
         return crystal or SurfaceCrystal(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
 
     def evaluate_batch(self, crystals: Sequence[SurfaceCrystal]) -> list[dict[str, Any]]:

@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 Result = dict[str, Any]
 """Property name -> float64 array in the documented shape (scalars: float), or ``{"error": message}``."""
 
+#: Results of the energy surface on which symmetry has nothing to say.
+_SCALARS = frozenset({"energy", "free_energy", "energies", *UNCERTAINTIES})
+
 RESIDUAL_WARNING = 1e-3
 """Relative symmetry residual of a network output above which a warning is logged; float32 rounding stays far below."""
 
@@ -228,18 +231,25 @@ class Predictor:
 
         Args:
             atoms: crystal.
-            properties: names; by default every tensor of the model that covers the elements of ``atoms``.
+            properties: names; by default every tensor of the model that covers the elements of ``atoms``, forces and
+                stress included. Scalars have nothing to report.
         """
         validate_structure(atoms)
-        tensors = [name for name in _divided(self.properties)[0] if tensor_property(name).rank > 0]
         if properties is None:
+            tensors = [name for name in self.properties if name not in _SCALARS and tensor_property(name).rank > 0]
             symbols = set(map(str, atoms.symbols))
             covered = [name for name in tensors if symbols <= self.model.elements(name)]
             names = tuple(covered or tensors)
         else:
-            names = self.checked(properties)
-        self._validate_elements(atoms, names)
-        raw = self._outputs([PreparedCrystal(bare(atoms), None)], names)[0]
+            names = tuple(name for name in self.checked(properties) if name not in _SCALARS)
+        own, on_surface = _divided(names)
+        self._validate_elements(atoms, own)
+        raw = self._outputs([PreparedCrystal(bare(atoms), None)], own)[0]
+        if on_surface and self.surface is not None:
+            self._validate_surface(atoms)
+            with shielded_device("cpu"):
+                found = self.surface.evaluate_batch([self.surface.prepare(bare(atoms), use_symmetry=False)])[0]
+            raw |= {name: found[name] for name in on_surface}
         return symmetry_report(analyse_space_group(atoms, self.symprec), raw)
 
     def describe(self, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ase.calculators.mixing import SumCalculator
 from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE
@@ -67,6 +67,21 @@ def test_uncertainties_are_on_the_side(calc, salt):
     assert set(calc.results) == set(SURFACE)
 
 
+def test_symmetry_report_of_forces_and_stress(calc):
+    """Zincblende: forces forbidden, stress isotropic; a displaced atom shows up as a residual, not as a zero."""
+    atoms = bulk("NaCl", "zincblende", a=5.64)
+    assert {"forces", "stress"} <= set(calc.symmetry_report(atoms).properties)
+    entries = calc.symmetry_report(atoms, ["energy", "forces", "stress"]).properties
+    assert set(entries) == {"forces", "stress"}
+    assert (entries["forces"].independent, entries["stress"].independent) == (0, 1)
+    assert entries["forces"].residual < 1e-10
+    np.testing.assert_allclose(entries["stress"].raw, calc.get_property("stress", atoms), atol=1e-12)
+    atoms.positions[0] += [0.003, 0, 0]
+    entries = calc.symmetry_report(atoms, ["forces"]).properties
+    np.testing.assert_allclose(entries["forces"].raw, calc.get_property("forces", atoms), atol=1e-12)
+    assert np.abs(entries["forces"].projected).max() < 1e-12 < np.abs(entries["forces"].raw).max()
+
+
 def test_tensors_and_energies_keep_each_other(calc, salt):
     energy = calc.get_property("energy", salt)
     calc.get_property("elastic_tensor", salt)
@@ -109,8 +124,8 @@ def test_relaxation_keeps_exact_symmetry(calc, optimiser):
 def test_dynamics_conserve_energy(model, dtype):
     atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
     atoms.calc = GMTNetCalculator(model=model, dtype=dtype)
-    rng = np.random.default_rng(0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=100, rng=rng)
+    spread = np.sqrt(atoms.get_masses() * units.kB * 100)  # of the momenta at 100 K
+    atoms.set_momenta(spread[:, None] * np.random.default_rng(0).normal(size=(len(atoms), 3)))
     Stationary(atoms)
     totals = []
     dynamics = VelocityVerlet(atoms, 0.5 * units.fs)

@@ -140,17 +140,20 @@ class CartesianLayer(nn.Module):
     def forward(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
         """Scalars (n, C0), features (8, n, C1) (None where they are zero) after one step."""
         scalar_sum, feature_sum = self._messages(scalars, features, edge)
-        change = torch.cat([self.vector_message(feature_sum[:3]), self.tensor_message(feature_sum[3:])])
+        # split, not slices: their derivative is one concatenation instead of a padded array each
+        vectors, tensors = feature_sum.split(COMPONENTS[1:])
+        change = torch.cat([self.vector_message(vectors), self.tensor_message(tensors)])
         features = change if features is None else features + change
-        left, right = self._pairs(features)
-        products = self.products(left, right)
-        cubic = left * products[:8]
-        invariants = [products[13], products[14], cubic[:3].sum(0), cubic[3:].sum(0)]
+        vectors, tensors = features.split(COMPONENTS[1:])
+        left, right = self._pairs(vectors, tensors)
+        with_tensors, vector_dyad, *lengths = self.products(left, right).split((8, 5, 1, 1))
+        tensor_vector, tensor_tensor = with_tensors.split(COMPONENTS[1:])
+        cubic = [part.sum(0) for part in (left * with_tensors).split(COMPONENTS[1:])]
+        invariants = [*(part.squeeze(0) for part in lengths), *cubic]
         update = self.update(torch.cat([self.norm(scalars), self.scalar_message(scalar_sum), *invariants], dim=-1))
         change, *gate = update.split(self.sizes, dim=-1)
-        vectors, tensors = features[:3], features[3:]
-        vectors = vectors * (1 + gate[0]) + products[:3] * gate[1]
-        tensors = tensors * (1 + gate[2]) + products[8:13] * gate[3] + products[3:8] * gate[4]
+        vectors = vectors * (1 + gate[0]) + tensor_vector * gate[1]
+        tensors = tensors * (1 + gate[2]) + vector_dyad * gate[3] + tensor_tensor * gate[4]
         return scalars + change, torch.cat([vectors, tensors])
 
     def _messages(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
@@ -175,9 +178,9 @@ class CartesianLayer(nn.Module):
             feature_sum = feature_sum + sums.of_senders(features, *of_pairs.chunk(2, dim=1))
         return summed(0, weights[0], biases[0]).squeeze(0), feature_sum
 
-    def _pairs(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _pairs(self, vectors: Tensor, tensors: Tensor) -> tuple[Tensor, Tensor]:
         """Two linear maps of features brought to a size below one, each (8, n, C)."""
-        pairs = torch.cat([self.vector_pair(soft_unit(features[:3])), self.tensor_pair(soft_unit(features[3:]))])
+        pairs = torch.cat([self.vector_pair(soft_unit(vectors)), self.tensor_pair(soft_unit(tensors))])
         left, right = pairs.chunk(2, dim=-1)
         return left, right
 

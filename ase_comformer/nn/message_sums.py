@@ -74,8 +74,8 @@ class MessageSums:
         """Features (8, n, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
         channels = features.shape[2]
         sent = sparse_product(self.carried, self.carried_values, features.reshape(-1, channels))
-        sent = sent.view(8, self.pairs, channels)
-        weighted = torch.cat([sent[:3] * vector_weight, sent[3:] * tensor_weight])
+        vectors, tensors = sent.view(8, self.pairs, channels).split(COMPONENTS[1:])
+        weighted = torch.cat([vectors * vector_weight, tensors * tensor_weight])
         return sparse_product(self.arriving, None, weighted.view(-1, channels)).view(8, self.nodes, channels)
 
 

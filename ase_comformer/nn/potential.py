@@ -119,6 +119,9 @@ class ZBLRepulsion(nn.Module):
         reach = (self.radius[receiver] + self.radius[sender]).to(edge.distance.dtype)
         # few pairs are that close; the others need not be evaluated
         close = torch.nonzero(edge.distance < reach).squeeze(1)
+        nothing = edge.distance.new_zeros(len(graph.numbers))
+        if not len(close):
+            return nothing
         distance = edge.distance[close]
         first, second = receiver[close].to(distance.dtype), sender[close].to(distance.dtype)
         x = distance / (0.8854 * 0.529177 / (first**0.23 + second**0.23))
@@ -129,7 +132,7 @@ class ZBLRepulsion(nn.Module):
         coulomb = 14.399645 * first * second / distance  # e^2 / (4 pi eps0) in eV A
         energy = 0.5 * coulomb * screening * polynomial_envelope(distance / reach[close], 1.0)
         energy = energy * graph.edge_weight[close]
-        return energy.new_zeros(len(graph.numbers)).index_add(0, graph.edge_receiver[close], energy)
+        return nothing.index_add(0, graph.edge_receiver[close], energy)
 
 
 def derivatives(
