@@ -25,6 +25,7 @@ class TrainingConfig:
         val_samples: how many frames of each data set validate.
         decay: last part of the schedule in which the learning rate falls, the rest is constant: with 1 a cosine from
             the start; with less, a run can be prolonged by raising ``epochs`` before the fall has begun.
+        optimiser: "adamw" or "muon", see ``training.optimisers``.
         initial: weights to start from (safetensors; parameters that fit by name and shape are taken).
     """
 
@@ -45,6 +46,7 @@ class TrainingConfig:
     samples_per_epoch: int = 16384
     val_samples: int = 500
     decay: float = 1.0
+    optimiser: str = "adamw"
     epochs: int = 50
     batch_size: int = 32
     learning_rate: float = 2e-3

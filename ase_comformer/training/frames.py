@@ -1,8 +1,9 @@
-"""Frames with energies, forces and stresses: three sources in one flat form, batched into graphs on the fly.
+"""Frames with energies, forces and stresses: all sources in one flat form, batched into graphs on the fly.
 
-``labelled`` (a universal potential), ``dft`` (MPtrj, Alexandria: PBE) and ``harmonic`` (forces of small displacements,
-PBEsol). Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about 0.2 ms a frame that is
-a few per cent of a training step, and nothing large is kept in memory.
+``labelled`` (a universal potential), ``dft`` (MPtrj, Alexandria: PBE), ``harmonic`` (forces of small displacements,
+PBEsol) and ``rest`` (the crystals of the latter undisplaced: no forces). Index letters: F frames, A atoms of all
+frames. Neighbours are found per batch: at about 0.2 ms a frame that is a few per cent of a training step, and nothing
+large is kept in memory.
 """
 
 import gzip
@@ -65,9 +66,7 @@ class Frames:
         """These frames (k,), in this order."""
         rows = self.atom_rows(chosen)
         return Frames(
-            **{
-                part.name: getattr(self, part.name)[rows if part.name in _PER_ATOM else chosen] for part in fields(self)
-            }
+            **{part.name: getattr(self, part.name)[rows if part.name in _PER_ATOM else chosen] for part in fields(self)}
         )
 
     def atom_rows(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -121,7 +120,7 @@ def load_frames(
     """Frames of one source.
 
     Args:
-        source: ``"labelled"``, ``"dft"`` or ``"harmonic"``.
+        source: ``"labelled"``, ``"dft"``, ``"harmonic"`` or ``"rest"``.
         splits: of "train", "val", "test".
         folder: of the data package; the environment variable where None.
         max_atoms: larger frames are left out.
@@ -198,10 +197,21 @@ def _harmonic(folder: Path, splits: tuple[str, ...]) -> Frames:
     return frames.take(np.flatnonzero(kept[data["material"]]))
 
 
+def _rest(folder: Path, splits: tuple[str, ...]) -> Frames:
+    """The smallest undisplaced cell of every crystal of the harmonic frames, where forces are zero."""
+    frames = _harmonic(folder, splits)
+    order = np.lexsort((frames.count, frames.group))
+    first = np.unique(frames.group[order], return_index=True)[1]
+    rest = frames.take(np.sort(order[first])).at_rest()
+    zeros = np.zeros_like(rest.forces)
+    return replace(rest, forces=zeros, displacement=zeros, kind=np.full(len(rest), "rest"))
+
+
 SOURCES: dict[str, Callable[[Path, tuple[str, ...]], Frames]] = {
     "labelled": _labelled,
     "dft": _dft,
     "harmonic": _harmonic,
+    "rest": _rest,
 }
 
 
