@@ -80,9 +80,7 @@ def predict(
                 console.print(f"  {result['error']}", style="red", markup=False)
             for name in names if "error" not in result else ():
                 described = predictor.describe(name)
-                console.print(
-                    f"  {name} ({described['unit']}; {described['kind']}, {described['functional']})"
-                )
+                console.print(f"  {name} ({described['unit']}; {described['kind']}, {described['functional']})")
                 console.print(_indented(result[name]), markup=False, highlight=False)
     if failed:
         raise typer.Exit(1)

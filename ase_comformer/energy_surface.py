@@ -2,7 +2,7 @@
 
 The symmetry-reduced graph is used only where every operation maps the structure onto itself within 1e-8 A (DESIGN.md
 section 6); it gives the same numbers as the plain one, so nothing depends on which was taken. Members of an ensemble
-are averaged, and their spread is the uncertainty.
+are averaged; uncertainties join their spread and the errors that each expects of itself (``nn.uncertainty``).
 """
 
 import warnings
@@ -15,21 +15,22 @@ import torch
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
-from torch import nn
 
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.neighbours import SkinNeighbours
-from ase_comformer.nn.potential import derivatives
+from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
 from ase_comformer.structure import MINIMUM_DISTANCE
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
 from ase_comformer.symmetry_following import FollowedGroup, cell_multiple
 
-#: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only with two or more networks.
+#: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only where there is a source of them.
 SURFACE_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
 UNCERTAINTIES = ("energy_uncertainty", "forces_uncertainty")
 
 #: A, farthest that any operation may miss the structure for the reduced graph to be used.
 EXACT_SYMMETRY = 1e-8
+#: Novelty (``nn.uncertainty``) of an atom above which a warning says so.
+NOVELTY_WARNING = 1.0
 #: Atoms above which looking for symmetry costs more than it saves (spglib is quadratic).
 _SYMMETRY_ATOMS = 200
 
@@ -58,9 +59,9 @@ class EnergySurface:
         skin: A, of the neighbour list that successive calls of ``evaluate`` share.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], *, use_symmetry: bool = True, skin: float = 0.6) -> None:
+    def __init__(self, networks: Sequence[Potential], *, use_symmetry: bool = True, skin: float = 0.6) -> None:
         self.networks = list(networks)
-        self.settings: GraphSettings = self.networks[0].graph_settings  # type: ignore[assignment]
+        self.settings: GraphSettings = self.networks[0].graph_settings
         parameter = next(self.networks[0].parameters())
         self.dtype, self.device = parameter.dtype, parameter.device
         self.use_symmetry = use_symmetry
@@ -89,8 +90,8 @@ class EnergySurface:
     def evaluate_batch(self, crystals: Sequence[SurfaceCrystal]) -> list[dict[str, Any]]:
         """Per structure: energy (eV), free_energy (the same), energies (N,), forces (N, 3), stress (6,) eV/A^3.
 
-        With two or more networks also energy_uncertainty (eV) and forces_uncertainty (N,) eV/A: standard deviations
-        over the ensemble, of forces the root mean square over the three components.
+        Where the networks expect errors of themselves, or are several, also energy_uncertainty (eV) and
+        forces_uncertainty (N,) eV/A, of one force component: about 68 % of the errors are smaller.
         """
         for crystal in crystals:
             _warn_about_close_atoms(crystal)
@@ -100,15 +101,35 @@ class EnergySurface:
             torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
             for name in ("energies", "forces", "stress")
         )
+        errors = self._expected_errors(graph, members)
         ends = np.cumsum([len(crystal.graph.atom_node) for crystal in crystals])[:-1]
         parts = zip(
             crystals,
             np.split(energies, ends, axis=1),
             np.split(forces, ends, axis=1),
             stress.swapaxes(0, 1),
+            np.split(errors, ends, axis=1),
             strict=True,
         )
         return [_result(*part) for part in parts]
+
+    @property
+    def has_uncertainties(self) -> bool:
+        """Whether results carry ``UNCERTAINTIES``."""
+        return len(self.networks) > 1 or any(network.uncertainty is not None for network in self.networks)
+
+    def _expected_errors(self, graph: CrystalGraph, members: Sequence[PotentialResult]) -> NDArray[np.float64]:
+        """(H, A, 3) of the H networks that expect any: eV of atomic energies, eV/A of force components, novelty."""
+        numbers = graph.numbers[graph.atom_node]
+        found = [
+            torch.cat([errors, novelty.unsqueeze(1)], dim=1)
+            for network, member in zip(self.networks, members, strict=True)
+            if network.uncertainty is not None
+            for errors, novelty in [network.uncertainty(numbers, member.features.detach())]
+        ]
+        if not found:
+            return np.zeros((0, len(numbers), 3))
+        return torch.stack(found).to("cpu", torch.float64).numpy()
 
     def _reduced(self, atoms: Atoms) -> SurfaceCrystal | None:
         if not atoms.pbc.all() or len(atoms) > _SYMMETRY_ATOMS:
@@ -140,14 +161,28 @@ def symmetry_error(atoms: Atoms, group: SpaceGroup) -> float:
     return float(max(strain, group.idealisation_displacement))
 
 
+def _warn_about_novelty(atoms: Atoms, novelty: NDArray[np.float64]) -> None:
+    """Novelty (N,); no numbers in the message, so that a trajectory warns once."""
+    if len(novelty) and novelty.max() > NOVELTY_WARNING:
+        symbol = atoms.get_chemical_symbols()[int(novelty.argmax())]
+        warnings.warn(
+            f"{atoms.get_chemical_formula()}: the surroundings of {symbol} are far outside the training domain "
+            "(extreme strain, distances or coordination); energies and forces are extrapolated. "
+            "See energy_uncertainty and forces_uncertainty.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def _result(
     crystal: SurfaceCrystal,
     energies: NDArray[np.float64],
     forces: NDArray[np.float64],
     stress: NDArray[np.float64],
+    errors: NDArray[np.float64],
 ) -> dict[str, Any]:
-    """Mean and spread over members (axis 0) on the input atoms."""
-    energies, forces = energies[:, crystal.rows], forces[:, crystal.rows]
+    """Mean and uncertainty over members (axis 0) on the input atoms."""
+    energies, forces, errors = energies[:, crystal.rows], forces[:, crystal.rows], errors[:, crystal.rows]
     totals = energies.sum(axis=1)
     result: dict[str, Any] = {
         "energy": float(totals.mean()),
@@ -157,7 +192,16 @@ def _result(
     }
     if crystal.atoms.cell.rank == 3 and crystal.atoms.pbc.any():
         result["stress"] = full_3x3_to_voigt_6_stress(stress.mean(axis=0))
-    if len(energies) > 1:
-        result["energy_uncertainty"] = float(totals.std(ddof=1))
-        result["forces_uncertainty"] = np.sqrt(forces.var(axis=0, ddof=1).mean(axis=1))
+    if len(errors) or len(energies) > 1:
+        # variance of a mixture: mean of the variances and variance of the means
+        energy_variance, forces_variance = 0.0, np.zeros(len(crystal.atoms))
+        if len(errors):
+            energy_variance += np.square(errors[..., 0].sum(axis=1)).mean()
+            forces_variance += np.square(errors[..., 1]).mean(axis=0)
+            _warn_about_novelty(crystal.atoms, errors[..., 2].max(axis=0))
+        if len(energies) > 1:
+            energy_variance += totals.var(ddof=1)
+            forces_variance += forces.var(axis=0, ddof=1).mean(axis=1)
+        result["energy_uncertainty"] = float(np.sqrt(energy_variance))
+        result["forces_uncertainty"] = np.sqrt(forces_variance)
     return result

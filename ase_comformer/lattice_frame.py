@@ -158,9 +158,7 @@ def lattice_frame(cell: np.ndarray, tolerance: float = 1e-3) -> LatticeFrame:
         ValueError: if the tolerance is not in (0, 0.1].
     """
     if not 0 < tolerance <= 0.1:
-        message = (
-            f"tolerance is {tolerance}; ties of lengths and cosines need a value in (0, 0.1], such as 1e-3."
-        )
+        message = f"tolerance is {tolerance}; ties of lengths and cosines need a value in (0, 0.1], such as 1e-3."
         raise ValueError(message)
     basis = minkowski_reduce(cell)
     coefficients = _short_vectors(basis, tolerance)

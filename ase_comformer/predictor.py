@@ -26,6 +26,7 @@ from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.graph import CrystalGraph, collate
 from ase_comformer.model_cards import describe_prediction
 from ase_comformer.nn.ensemble import Ensemble
+from ase_comformer.nn.potential import Potential
 from ase_comformer.prepared import PreparedCrystal, bare, structure_key
 from ase_comformer.projection import SymmetryReport, project, symmetry_report, symmetry_residual
 from ase_comformer.structure import (
@@ -92,7 +93,8 @@ class Predictor:
         self.model: Model = load_model(self.arguments["model"], str(self.device), self.arguments["dtype"])
         self.surface: EnergySurface | None = None
         if "energy" in self.model.properties:
-            self.surface = EnergySurface(self.model.entries("energy"))
+            potentials = [network for network in self.model.entries("energy") if isinstance(network, Potential)]
+            self.surface = EnergySurface(potentials)
         self._ensemble = Ensemble()
         # One assignment of a pair, never changed in place: safe to read from several threads.
         self._last: tuple[bytes, PreparedCrystal] | None = None
@@ -120,7 +122,7 @@ class Predictor:
         """Names of the properties that the model predicts."""
         derived: tuple[str, ...] = ()
         if self.surface is not None:
-            derived = (*SURFACE_PROPERTIES, *(UNCERTAINTIES if len(self.surface.networks) > 1 else ()))
+            derived = (*SURFACE_PROPERTIES, *(UNCERTAINTIES if self.surface.has_uncertainties else ()))
         return (*derived, *(name for name in self.model.properties if name not in derived))
 
     def checked(self, properties: Sequence[str]) -> tuple[str, ...]:

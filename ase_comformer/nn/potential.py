@@ -17,6 +17,7 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.radial import polynomial_envelope
+from ase_comformer.nn.uncertainty import Uncertainty
 
 #: The energy surface that a prediction follows, first of the fidelities.
 FIDELITIES = ("PBE labelled", "PBE", "PBEsol")
@@ -24,12 +25,17 @@ FIDELITIES = ("PBE labelled", "PBE", "PBEsol")
 
 @dataclass
 class PotentialResult:
-    """Energy (B,) eV in float64, atomic energies (A,) eV, forces (A, 3) eV/A, stress (B, 3, 3) eV/A^3 in ASE's sign."""
+    """What ``derivatives`` finds.
+
+    Energy (B,) eV in float64, atomic energies (A,) eV, forces (A, 3) eV/A, stress (B, 3, 3) eV/A^3 in ASE's sign, and
+    the invariant features (A, C) of the atoms that energies are read from.
+    """
 
     energy: Tensor
     energies: Tensor
     forces: Tensor
     stress: Tensor
+    features: Tensor
 
 
 class Potential(nn.Module):
@@ -39,6 +45,7 @@ class Potential(nn.Module):
         graph_settings: the radius graph it reads, as a dict or ``GraphSettings``.
         scalars, vectors, layers, radial, hidden: the trunk (``CartesianTrunk``).
         fidelities: names of the energy surfaces that training labels came from; predictions follow the first.
+        uncertainty: whether it carries expected errors (``nn.uncertainty``), fitted after training.
     """
 
     element_reference: Tensor
@@ -54,6 +61,7 @@ class Potential(nn.Module):
         radial: int = 8,
         hidden: int = 64,
         fidelities: Sequence[str] = FIDELITIES,
+        uncertainty: bool = False,
     ) -> None:
         super().__init__()
         settings = GraphSettings(**graph_settings) if isinstance(graph_settings, dict) else graph_settings
@@ -70,6 +78,7 @@ class Potential(nn.Module):
             "radial": radial,
             "hidden": hidden,
             "fidelities": list(self.fidelities),
+            "uncertainty": uncertainty,
         }
         cutoff = self.graph_settings.cutoff
         self.trunk = CartesianTrunk(
@@ -81,9 +90,14 @@ class Potential(nn.Module):
         self.repulsion = ZBLRepulsion()
         self.register_buffer("element_reference", torch.zeros(len(self.fidelities), MAX_ATOMIC_NUMBER + 1))
         self.register_buffer("energy_scale", torch.ones(()))
+        self.uncertainty = Uncertainty(scalars) if uncertainty else None
 
-    def forward(self, graph: CrystalGraph, fidelity: Tensor | None = None) -> Tensor:
-        """(n,) eV, energy of every node.
+    def attach_uncertainty(self, fitted: Uncertainty) -> None:
+        """Carry these expected errors, in ``arguments`` and parameters too."""
+        self.uncertainty, self.arguments["uncertainty"] = fitted, True
+
+    def forward(self, graph: CrystalGraph, fidelity: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(n,) eV, energy of every node, and the invariant features (n, C) it is read from.
 
         Args:
             graph: plain or reduced.
@@ -97,7 +111,8 @@ class Potential(nn.Module):
             0, graph.edge_receiver, edge.weight.squeeze(1) * self.trunk.mean_neighbours
         )
         bound = self.readout(node.scalars).squeeze(1) * self.energy_scale * -torch.expm1(-density)
-        return self.element_reference[chosen, graph.numbers] + bound + self.repulsion(graph, edge)
+        energy = self.element_reference[chosen, graph.numbers] + bound + self.repulsion(graph, edge)
+        return energy, node.scalars
 
 
 class ZBLRepulsion(nn.Module):
@@ -141,7 +156,7 @@ def derivatives(
     """Energy, forces and stress of a batch.
 
     Args:
-        network: ``Potential`` or anything that maps (graph, fidelity) to node energies.
+        network: ``Potential`` or anything that maps (graph, fidelity) to node energies and features.
         graph: plain or reduced; a reduced graph must be of an exactly symmetric structure (forces are those of the
             idealised one).
         fidelity: (B,) see ``Potential.forward``.
@@ -149,7 +164,7 @@ def derivatives(
     """
     vectors = graph.edge_vector.detach().requires_grad_(True)
     with torch.enable_grad():
-        node_energy = network(replace(graph, edge_vector=vectors), fidelity)
+        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity)
         orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
         total = (node_energy * orbit_size).sum()
         if len(vectors) and total.requires_grad:
@@ -163,7 +178,7 @@ def derivatives(
         0, graph.atom_crystal, energies.double()
     )
     forces = _forces(graph, gradient, orbit_size)
-    return PotentialResult(energy, energies, forces, _stress(graph, gradient))
+    return PotentialResult(energy, energies, forces, _stress(graph, gradient), features[graph.atom_node])
 
 
 def _forces(graph: CrystalGraph, gradient: Tensor, orbit_size: Tensor) -> Tensor:

@@ -18,11 +18,13 @@ from torch import nn
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.nn import ARCHITECTURES
+from ase_comformer.nn.potential import Potential
 from ase_comformer.nn.tensor_network import FUNCTIONALS
 from ase_comformer.tensors import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import load_records
 from ase_comformer.training.frames import load_frames
+from ase_comformer.training.uncertainty import fit_uncertainty
 from ase_comformer.weights import save_weights
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,11 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "licence": "CC BY 4.0",
         "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
     },
+    "rest": {
+        "source": "crystals of the Kyoto phonon database, release 2018-04-17 (PBEsol), at rest: their forces are zero",
+        "licence": "CC BY 4.0",
+        "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
+    },
     "formation_energy": {
         "source": "matminer 0.3.9 flla_2015.csv; Kyoto phonon database structures with Materials Project energies",
         "licence": "matminer BSD-style (LBNL); Materials Project data and phonon database CC BY 4.0; matbench MIT",
@@ -117,6 +124,9 @@ def run(
     config = TrainingConfig.read(run_directory / "config.toml")
     network, facts = _network(run_directory, config, checkpoint, properties)
     kept: tuple[str, ...] = network.properties  # type: ignore[assignment]
+    if isinstance(network, Potential):
+        training, validation = (load_frames("labelled", [split], data) for split in ("train", "val"))
+        fit_uncertainty(network, training, validation)
     name = name or config.name
     fields: dict[str, Any] = {
         "properties": {

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.frames import Frames, load_frames
 from ase_comformer.training.report import Section
+from ase_comformer.training.uncertainty import Calibration, atom_errors, expected_errors
 
 _ATOMS_PER_BATCH = 1000
 
@@ -136,6 +137,7 @@ def surface_sections(
         *((str(kind), np.flatnonzero(labelled.kind == kind)) for kind in np.unique(labelled.kind)),
     ]
     yield from (_section("labelled_frames", kind, name, labelled, found, rows) for kind, rows in kinds)
+    yield from _expected(name, networks, labelled)
     dft = _covered(load_frames("dft", (split,), folder), elements)
     found = predict_frames(networks, dft)
     for kind in np.unique(dft.kind):
@@ -148,6 +150,19 @@ def _section(
 ) -> Section:
     part = Predicted(found.energy[rows], found.forces[frames.atom_rows(rows)], found.stress[rows])
     return Section("forces", dataset, subset, ((name, surface_errors(frames.take(rows), part)),))
+
+
+def _expected(name: str, networks: Sequence[Potential], frames: Frames) -> Iterator[Section]:
+    """How the errors that a single network expects of itself compare with the actual ones."""
+    if len(networks) != 1 or networks[0].uncertainty is None:
+        return
+    errors = atom_errors(networks[0], frames)
+    expected = expected_errors(networks[0].uncertainty, errors)
+    for prop, values, actual in zip(
+        ("energy_uncertainty", "forces_uncertainty"), expected, (errors.energy, errors.force), strict=True
+    ):
+        calibration = Calibration.of(values.double().numpy(), actual.double().numpy())
+        yield Section(prop, "labelled_frames", "all variants", ((name, calibration),))
 
 
 def _harmonic(name: str, networks: Sequence[Potential], frames: Frames) -> Section:
