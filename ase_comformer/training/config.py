@@ -19,7 +19,7 @@ class TrainingConfig:
         criterion: property -> weight in the validation figure that picks the best epoch.
         reduced: train on symmetry-reduced graphs.
         max_atoms: data set -> size in atoms above which its cells are left out, 200 where missing.
-        fraction: of the training formulas that is used (labelled crystals only), for learning curves.
+        fraction: of the training formulas (of frames: crystals) that is used, for learning curves.
         share: data set -> share of the samples of an epoch (frames only; equal shares where empty).
         samples_per_epoch: how many are drawn (frames only).
         val_samples: how many frames of each data set validate.

@@ -289,3 +289,8 @@ def formula_folds(records: Sequence[Record], folds: int = 5, seed: int = 0) -> l
     digests = [hashlib.sha256(f"{seed}:{record.formula}".encode()).hexdigest()[:8] for record in records]
     assigned = np.array([int(digest, 16) % folds for digest in digests], dtype=np.int64)
     return [np.flatnonzero(assigned == fold) for fold in range(folds)]
+
+
+def place_in_curve(key: str) -> float:
+    """A number in [0, 1) that depends on the formula or crystal only, and not as the split does: learning curves."""
+    return int(hashlib.sha256(f"fraction:{key}".encode()).hexdigest()[:8], 16) / 2**32

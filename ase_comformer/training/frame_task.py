@@ -28,6 +28,7 @@ class FrameTask(Task):
         self.config, self.network = config, network
         limit = [config.max_atoms.get(name) for name in config.datasets]
         sets = [load_frames(n, config.splits, folder, m) for n, m in zip(config.datasets, limit, strict=True)]
+        sets = [frames.part(config.fraction) for frames in sets]
         self.train_set = join(sets)
         self.owner = torch.from_numpy(np.repeat(np.arange(len(sets)), [len(frames) for frames in sets]))
         self.samples_per_epoch = config.samples_per_epoch

@@ -22,7 +22,7 @@ from vesin import NeighborList
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.potential import FIDELITIES
-from ase_comformer.training.data import data_folder
+from ase_comformer.training.data import data_folder, place_in_curve
 
 #: Flags of DFT frames that make them unfit (data/README.md).
 UNFIT_FRAMES = frozenset({"force_large", "stress_large", "energy_outlier", "short_distance", "low_density"})
@@ -74,6 +74,12 @@ class Frames:
         count = self.count[chosen]
         before = np.cumsum(count) - count
         return np.arange(count.sum()) + np.repeat(self.start[chosen] - before, count)
+
+    def part(self, fraction: float) -> "Frames":
+        """The frames of a fraction of the crystals, always the same ones, smaller parts within larger ones."""
+        groups, group = np.unique(self.group, return_inverse=True)
+        kept = np.array([place_in_curve(name) < fraction for name in groups], dtype=bool)
+        return self.take(np.flatnonzero(kept[group]))
 
     def at_rest(self) -> "Frames":
         """The same crystals without their displacements."""

@@ -4,7 +4,6 @@ Labels follow the crystal into its primitive cell: Born charges of atoms that a 
 averaged. Records whose labels are known to be unreliable are left out by flag, here and nowhere else.
 """
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.training.data import Record, load_records
+from ase_comformer.training.data import Record, load_records, place_in_curve
 from ase_comformer.training.losses import Targets
 from ase_comformer.training.store import GraphStore, build_store
 
@@ -134,7 +133,7 @@ def load_samples(
                 for name, value in record.labels.items()
                 if name in properties and not any(flag.startswith(UNFIT_FLAGS[name]) for flag in record.flags)
             }
-            if _share(record.formula) >= fraction:
+            if place_in_curve(record.formula) >= fraction:
                 continue
             if len(record.atoms) <= largest and (record.labels or _has_moduli(record, properties)):
                 records.append(record)
@@ -165,11 +164,6 @@ def load_samples(
         dataset=torch.tensor(owner),
         datasets=tuple(datasets),
     )
-
-
-def _share(formula: str) -> float:
-    """A number in [0, 1) that depends on the formula only, and not as the split does."""
-    return int(hashlib.sha256(f"fraction:{formula}".encode()).hexdigest()[:8], 16) / 2**32
 
 
 def _join_labels(record: Record) -> None:

@@ -106,6 +106,26 @@ def test_harmonic_frames_have_forces_only_and_can_be_put_at_rest(folder: Path) -
     np.testing.assert_allclose(frames.at_rest().positions + frames.displacement, frames.positions)
 
 
+def test_crystals_at_rest_have_no_forces(folder: Path) -> None:
+    """One per crystal of the harmonic frames, its smallest cell, undisplaced."""
+    harmonic, rest = (load_frames(source, ("train",), folder) for source in ("harmonic", "rest"))
+    assert sorted(rest.group) == sorted(set(harmonic.group))
+    assert not rest.forces.any()
+    for k in range(len(rest)):
+        same = np.flatnonzero(harmonic.group == rest.group[k])
+        assert rest.count[k] == harmonic.count[same].min()
+        first = harmonic.take(same[harmonic.count[same] == rest.count[k]][:1]).at_rest()
+        np.testing.assert_allclose(rest.take(np.array([k])).positions, first.positions)
+
+
+def test_parts_for_learning_curves_are_nested_and_keep_crystals_whole(folder: Path) -> None:
+    frames = load_frames("labelled", ("train", "val", "test"), folder)
+    small, large = frames.part(0.3), frames.part(0.8)
+    assert set(small.group) <= set(large.group) < set(frames.group)
+    for part in (small, large):
+        assert len(part) == np.isin(frames.group, np.unique(part.group)).sum()
+
+
 def test_size_limit(folder: Path) -> None:
     frames = load_frames("labelled", ("train",), folder, max_atoms=1)
     assert set(frames.count) == {1}
@@ -131,9 +151,10 @@ def test_batched_graph_is_that_of_the_structures(folder: Path) -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
 
 
-def config(folder: Path, epochs: int) -> TrainingConfig:
+def config(folder: Path, epochs: int, optimiser: str = "adamw") -> TrainingConfig:
     return TrainingConfig(
         name="tiny",
+        optimiser=optimiser,
         architecture="Potential",
         arguments={"scalars": 8, "vectors": 4, "layers": 2, "hidden": 8, "graph_settings": {"cutoff": 5.0}},
         datasets=["labelled", "dft", "harmonic"],
@@ -150,8 +171,9 @@ def config(folder: Path, epochs: int) -> TrainingConfig:
     )
 
 
-def test_learning_lowers_the_errors_and_resumes_exactly(folder: Path, tmp_path: Path) -> None:
-    whole = Trainer(config(tmp_path / "whole", 6), folder)
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_learning_lowers_the_errors_and_resumes_exactly(folder: Path, tmp_path: Path, optimiser: str) -> None:
+    whole = Trainer(config(tmp_path / "whole", 6, optimiser), folder)
     before = whole.validate()
     whole.fit()
     after = whole.validate()
@@ -161,11 +183,11 @@ def test_learning_lowers_the_errors_and_resumes_exactly(folder: Path, tmp_path: 
         "labelled_forces", "labelled_energy", "labelled_stress", "dft_forces", "dft_energy", "dft_stress",
         "harmonic_forces",
     }  # fmt: skip
-    first = Trainer(config(tmp_path / "parts", 6), folder)
+    first = Trainer(config(tmp_path / "parts", 6, optimiser), folder)
     original, first._checkpoint = first._checkpoint, lambda: (original(), _stop(first))  # type: ignore[method-assign]
     with pytest.raises(StopIteration):
         first.fit()
-    second = Trainer(config(tmp_path / "parts", 6), folder)
+    second = Trainer(config(tmp_path / "parts", 6, optimiser), folder)
     second.fit()
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(second.network.state_dict()[name], value)

@@ -13,10 +13,10 @@ from ase.build import bulk
 from ase_comformer import predict
 from ase_comformer.graph import GraphSettings
 from ase_comformer.training.config import copy_config
-from ase_comformer.training.data import split_of
+from ase_comformer.training.data import place_in_curve, split_of
 from ase_comformer.training.export import run as export
 from ase_comformer.training.losses import loss_terms, piezoelectric_loss, piezoelectric_norm_loss
-from ase_comformer.training.samples import _share, load_samples
+from ase_comformer.training.samples import load_samples
 from ase_comformer.training.train import Trainer, TrainingConfig, run
 
 SETTINGS = GraphSettings(cutoff=4.0)
@@ -203,8 +203,8 @@ def test_configurations_build_on_others(tmp_path: Path) -> None:
 
 
 def test_fractions_of_the_formulas_are_even_and_nested() -> None:
-    shares = np.array([_share(f"A{k}B") for k in range(1000)])
-    assert _share("NaCl") == _share("NaCl")
+    shares = np.array([place_in_curve(f"A{k}B") for k in range(1000)])
+    assert place_in_curve("NaCl") == place_in_curve("NaCl")
     for fraction in (0.25, 0.5, 1.0):
         assert abs((shares < fraction).mean() - fraction) < 0.05
 
