@@ -11,6 +11,7 @@ from ase.calculators.mixing import SumCalculator
 from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.md.langevin import Langevin
+from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from ase.md.velocitydistribution import Stationary
 from ase.md.verlet import VelocityVerlet
 from ase.mep import NEB
@@ -138,6 +139,23 @@ def test_langevin_runs(calc, salt):
     salt.calc = calc
     Langevin(salt, 1 * units.fs, temperature_K=300, friction=0.01, fixcm=False, rng=np.random.default_rng(0)).run(5)
     assert np.isfinite(salt.positions).all()
+
+
+def test_constant_pressure_dynamics_conserve_their_energy(calc):
+    """The extended energy of Martyna, Tobias and Klein is conserved only if stress is the derivative of the energy."""
+    atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True)
+    atoms.calc = calc
+    spread = np.sqrt(atoms.get_masses() * units.kB * 300)
+    atoms.set_momenta(spread[:, None] * np.random.default_rng(0).normal(size=(8, 3)))
+    Stationary(atoms)
+    dynamics = IsotropicMTKNPT(
+        atoms, 0.5 * units.fs, temperature_K=300, pressure_au=0.01, tdamp=50 * units.fs, pdamp=200 * units.fs
+    )
+    volume, conserved = atoms.get_volume(), []
+    dynamics.attach(lambda: conserved.append(dynamics.get_conserved_energy() / len(atoms)))
+    dynamics.run(60)
+    assert abs(atoms.get_volume() / volume - 1) > 1e-3
+    assert np.ptp(conserved) < 2e-4
 
 
 def test_nudged_elastic_band(calc):
