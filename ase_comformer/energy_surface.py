@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.neighbours import SkinNeighbours
+from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
 from ase_comformer.structure import MINIMUM_DISTANCE
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
@@ -67,6 +68,7 @@ class EnergySurface:
         self.use_symmetry = use_symmetry
         self._neighbours = SkinNeighbours(self.settings.cutoff, skin)
         self._followed: FollowedGroup | None = None
+        self._topology: SumTopology | None = None
         # Dynamics leave symmetry and do not come back: after a miss, only another composition is examined again.
         self._unsymmetric: bytes | None = None
 
@@ -96,7 +98,8 @@ class EnergySurface:
         for crystal in crystals:
             _warn_about_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
-        members = [derivatives(network, graph) for network in self.networks]
+        topology = self._topology_of(graph)
+        members = [derivatives(network, graph, topology=topology) for network in self.networks]
         energies, forces, stress = (
             torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
             for name in ("energies", "forces", "stress")
@@ -112,6 +115,13 @@ class EnergySurface:
             strict=True,
         )
         return [_result(*part) for part in parts]
+
+    def _topology_of(self, graph: CrystalGraph) -> SumTopology:
+        """That of the last call while neighbours stay the same: a quarter of the time of a small cell."""
+        last = self._topology
+        if last is None or not last.fits(graph):
+            last = self._topology = SumTopology.of(graph)
+        return last
 
     @property
     def has_uncertainties(self) -> bool:

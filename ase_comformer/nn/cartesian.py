@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from ase_comformer.graph import CrystalGraph
-from ase_comformer.nn.message_sums import COMPONENTS, MessageSums, message_sums
+from ase_comformer.nn.message_sums import COMPONENTS, MessageSums, SumTopology, message_sums
 from ase_comformer.nn.radial import BesselBasis
 from ase_comformer.nn.stacked import Embedding, LayerNorm, Linear, affine
 from ase_comformer.tensors import spherical_basis_l2
@@ -229,8 +229,8 @@ class CartesianTrunk(nn.Module):
         basis = self.radial_basis
         return self.cutoff, basis.count, basis.power, self.mean_neighbours
 
-    def edge_geometry(self, graph: CrystalGraph) -> EdgeGeometry:
-        """Unit vectors, harmonics, radial basis, weights and sums of all edges."""
+    def edge_geometry(self, graph: CrystalGraph, topology: SumTopology | None = None) -> EdgeGeometry:
+        """Unit vectors, harmonics, radial basis, weights and sums of all edges; ``topology`` where it is known."""
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         unit = graph.edge_vector / distance
         basis, envelope = self.radial_basis(distance.squeeze(1))
@@ -244,7 +244,7 @@ class CartesianTrunk(nn.Module):
             tensor=tensor,
             basis=basis,
             weight=weight,
-            sums=message_sums(graph, harmonics, rotation),
+            sums=message_sums(graph, harmonics, rotation, topology),
         )
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry, scalars: Tensor | None = None) -> NodeFeatures:

@@ -21,42 +21,106 @@ COMPONENTS = (1, 3, 5)
 
 
 @dataclass
+class SumTopology:
+    """The indices of the sums of one batch: which atoms are neighbours, not where they are.
+
+    Attributes:
+        receiver: (E,) and ``sender_atom`` (E,) of the graph.
+        nodes: n.
+        order: (E,) edges sorted by receiver, those of one pair together.
+        starts: (n,) the first of each receiver's edges in that order.
+        pair_receiver: (P,) node and ``pair_atom`` (P,) of every pair.
+        ends: (E, 2n) picks receiver and sender of every edge from two tables, one below the other.
+        moments: (9n + P, E), weighted harmonics of the edges of every node and weights of the edges of every pair.
+        carried: (8P, 8n) carries the features of a node onto the sender of every pair.
+        arriving: (8n, 8P) sums over the pairs of every node.
+    """
+
+    receiver: Tensor
+    sender_atom: Tensor
+    nodes: int
+    order: Tensor
+    starts: Tensor
+    pair_receiver: Tensor
+    pair_atom: Tensor
+    ends: SparsePattern
+    moments: SparsePattern
+    carried: SparsePattern
+    arriving: SparsePattern
+
+    @classmethod
+    def of(cls, graph: CrystalGraph) -> SumTopology:
+        """That of a graph."""
+        nodes, edges = len(graph.numbers), len(graph.edge_receiver)
+        receiver, device = graph.edge_receiver, graph.edge_receiver.device
+        ends = SparsePattern(
+            torch.stack([receiver, nodes + graph.edge_sender], dim=1).flatten(),
+            torch.arange(0, 2 * edges, 2, device=device),
+            2 * nodes,
+        )
+        key, order = torch.sort(receiver * len(graph.atom_node) + graph.edge_atom, stable=True)
+        pair_key, pair_of_sorted, pair_size = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
+        pair_receiver = torch.div(pair_key, max(len(graph.atom_node), 1), rounding_mode="floor")
+        pair_atom = pair_key - pair_receiver * len(graph.atom_node)
+        starts = _starts(receiver, nodes)
+        sender = graph.atom_node[pair_atom]
+        return cls(
+            receiver=receiver,
+            sender_atom=graph.edge_atom,
+            nodes=nodes,
+            order=order,
+            starts=starts,
+            pair_receiver=pair_receiver,
+            pair_atom=pair_atom,
+            ends=ends,
+            moments=_moments(receiver, order, starts, pair_of_sorted, pair_size),
+            carried=_turned(sender, nodes) if graph.is_reduced else _picked(sender, nodes),
+            arriving=_arriving(pair_receiver, nodes),
+        )
+
+    def fits(self, graph: CrystalGraph) -> bool:
+        """Whether a plain ``graph`` has the same edges between the same atoms; reduced ones are never compared."""
+        return (
+            not graph.is_reduced
+            and self.nodes == len(graph.numbers)
+            and torch.equal(self.receiver, graph.edge_receiver)
+            and torch.equal(self.sender_atom, graph.edge_atom)
+        )
+
+
+@dataclass
 class MessageSums:
     """Sums over edges and pairs of one batch.
 
     Attributes:
-        nodes: n.
-        order: (E,) edges sorted by receiver, those of one pair together.
-        starts: (n,) the first of each receiver's edges in that order.
-        pairs: P.
-        ends: (E, 2n) picks receiver and sender of every edge from two tables, one below the other.
-        moments: (9n + P, E), weighted harmonics of the edges of every node and weights of the edges of every pair.
-        moment_values: non-zeros of ``moments``.
-        totals: (9n + P, 1) row sums of ``moments``.
-        carried: (8P, 8n) carries the features of a node onto the sender of every pair.
-        carried_values: non-zeros of ``carried``, rotations times projection on the receiver's site group.
-        arriving: (8n, 8P) sums over the pairs of every node.
+        topology: the indices.
+        moment_values: non-zeros of ``topology.moments``.
+        totals: (9n + P, 1) row sums of ``topology.moments``.
+        carried_values: non-zeros of ``topology.carried``, rotations times projection on the receiver's site group.
     """
 
-    nodes: int
-    order: Tensor
-    starts: Tensor
-    pairs: int
-    ends: SparsePattern
-    moments: SparsePattern
+    topology: SumTopology
     moment_values: Tensor
     totals: Tensor
-    carried: SparsePattern
     carried_values: Tensor | None
-    arriving: SparsePattern
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes n."""
+        return self.topology.nodes
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs P."""
+        return len(self.topology.pair_atom)
 
     def at_ends(self, receiver: Tensor, sender: Tensor) -> Tensor:
         """(n, C) and (n, C) -> (E, C), receiver[i] + sender[j] for every edge from j to i."""
-        return sparse_product(self.ends, None, torch.cat([receiver, sender]))
+        return sparse_product(self.topology.ends, None, torch.cat([receiver, sender]))
 
     def of_edges(self, hidden: Tensor) -> Tensor:
         """(E, C) -> (9n + P, C): moments of every node, scalars (n), vectors (3n), tensors (5n), then pairs (P)."""
-        return sparse_product(self.moments, self.moment_values, hidden)
+        return sparse_product(self.topology.moments, self.moment_values, hidden)
 
     def of_harmonics(self, harmonics: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Sums over the edges of every node of other weighted harmonics (E, m) times hidden features (E, C).
@@ -64,8 +128,9 @@ class MessageSums:
         Returns (m, n, C), and the sums (m, n, 1) of the harmonics alone. Not projected on the site group.
         """
         edges, components = harmonics.shape
-        pattern = SparsePattern(self.order.repeat(components), _blocks(self.starts, edges, components), edges)
-        values = harmonics[self.order].t().flatten()
+        order = self.topology.order
+        pattern = SparsePattern(order.repeat(components), _blocks(self.topology.starts, edges, components), edges)
+        values = harmonics[order].t().flatten()
         shape = (components, self.nodes, -1)
         totals = sparse_product(pattern, values, values.new_ones(edges, 1))
         return sparse_product(pattern, values, hidden).view(shape), totals.view(shape)
@@ -73,35 +138,25 @@ class MessageSums:
     def of_senders(self, features: Tensor, vector_weight: Tensor, tensor_weight: Tensor) -> Tensor:
         """Features (8, n, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
         channels = features.shape[2]
-        sent = sparse_product(self.carried, self.carried_values, features.reshape(-1, channels))
+        sent = sparse_product(self.topology.carried, self.carried_values, features.reshape(-1, channels))
         vectors, tensors = sent.view(8, self.pairs, channels).split(COMPONENTS[1:])
         weighted = torch.cat([vectors * vector_weight, tensors * tensor_weight])
-        return sparse_product(self.arriving, None, weighted.view(-1, channels)).view(8, self.nodes, channels)
+        return sparse_product(self.topology.arriving, None, weighted.view(-1, channels)).view(8, self.nodes, channels)
 
 
-def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None) -> MessageSums:
+def message_sums(
+    graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None, topology: SumTopology | None = None
+) -> MessageSums:
     """Prepare the sums of a batch.
 
     Args:
         graph: n nodes, E edges.
         harmonics: (9, E) weighted harmonics of l = 0, 1, 2.
         rotation: (A, 5, 5) the 2e representation of ``graph.atom_rotation``, None in a plain graph.
+        topology: of ``graph``, where the caller has it.
     """
-    nodes, edges = len(graph.numbers), len(graph.edge_receiver)
-    receiver, device = graph.edge_receiver, graph.edge_receiver.device
-    ends = SparsePattern(
-        torch.stack([receiver, nodes + graph.edge_sender], dim=1).flatten(),
-        torch.arange(0, 2 * edges, 2, device=device),
-        2 * nodes,
-    )
-    # edges sorted by receiver, those of one pair together
-    key, order = torch.sort(receiver * len(graph.atom_node) + graph.edge_atom, stable=True)
-    pair_key, pair_of_sorted, pair_size = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
-    pair_receiver = torch.div(pair_key, max(len(graph.atom_node), 1), rounding_mode="floor")
-    pair_atom = pair_key - pair_receiver * len(graph.atom_node)
-    pairs = len(pair_key)
-    starts = _starts(receiver, nodes)
-    moments = _moments(receiver, order, starts, pair_of_sorted, pair_size)
+    topology = topology or SumTopology.of(graph)
+    receiver = topology.receiver
     if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
         vector, tensor = graph.site_vector_projector[receiver], graph.site_tensor_projector[receiver]
         projected = [
@@ -109,20 +164,12 @@ def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None
             (tensor * harmonics[4:].t().unsqueeze(1)).sum(2).t(),
         ]
         harmonics = torch.cat([harmonics[:1], *projected])
-    values = torch.cat([harmonics, harmonics[:1]])[:, order].flatten()
-    carried, carried_values = _carried(graph, rotation, pair_receiver, pair_atom)
+    values = torch.cat([harmonics, harmonics[:1]])[:, topology.order].flatten()
     return MessageSums(
-        nodes=nodes,
-        order=order,
-        starts=starts,
-        pairs=pairs,
-        ends=ends,
-        moments=moments,
+        topology=topology,
         moment_values=values,
-        totals=sparse_product(moments, values, values.new_ones(edges, 1)),
-        carried=carried,
-        carried_values=carried_values,
-        arriving=_arriving(pair_receiver, nodes),
+        totals=sparse_product(topology.moments, values, values.new_ones(len(receiver), 1)),
+        carried_values=_carried_values(graph, rotation, topology),
     )
 
 
@@ -183,20 +230,9 @@ def _picked(sender: Tensor, nodes: int) -> SparsePattern:
     return SparsePattern(_blocks(sender, nodes, 8), torch.arange(8 * pairs, device=device), 8 * nodes, transposed)
 
 
-def _carried(
-    graph: CrystalGraph, rotation: Tensor | None, pair_receiver: Tensor, pair_atom: Tensor
-) -> tuple[SparsePattern, Tensor | None]:
-    nodes, pairs, device = len(graph.numbers), len(pair_atom), pair_atom.device
-    sender = graph.atom_node[pair_atom]
-    if rotation is None or graph.atom_rotation is None:
-        return _picked(sender, nodes), None
-    matrices = [graph.atom_rotation[pair_atom], rotation[pair_atom]]
-    if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
-        # what a pair sends is projected on the receiver's site group with the rest of the sum
-        projectors = (graph.site_vector_projector, graph.site_tensor_projector)
-        matrices = [projector[pair_receiver] @ matrix for projector, matrix in zip(projectors, matrices, strict=True)]
-    # non-zeros by row (x, pair), column (y, node): x and y run over three components, then over five
-    values = torch.cat([matrix.transpose(0, 1).flatten() for matrix in matrices])
+def _turned(sender: Tensor, nodes: int) -> SparsePattern:
+    """Non-zeros by row (x, pair), column (y, node): x and y run over three components, then over five."""
+    pairs, device = len(sender), sender.device
     columns, offsets = [], []
     for first, size in ((0, 3), (3, 5)):
         component = torch.arange(first, first + size, device=device)
@@ -215,4 +251,17 @@ def _carried(
             begin.append(_blocks(starts * size, size * pairs, size) + (9 * pairs if first else 0))
         return SparsePattern(torch.cat(turned), torch.cat(begin), 8 * pairs), torch.cat(back)
 
-    return SparsePattern(torch.cat(columns), torch.cat(offsets), 8 * nodes, transposed), values
+    return SparsePattern(torch.cat(columns), torch.cat(offsets), 8 * nodes, transposed)
+
+
+def _carried_values(graph: CrystalGraph, rotation: Tensor | None, topology: SumTopology) -> Tensor | None:
+    """Non-zeros of ``topology.carried``, all one (None) in a plain graph."""
+    if rotation is None or graph.atom_rotation is None:
+        return None
+    atom, receiver = topology.pair_atom, topology.pair_receiver
+    matrices = [graph.atom_rotation[atom], rotation[atom]]
+    if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
+        # what a pair sends is projected on the receiver's site group with the rest of the sum
+        projectors = (graph.site_vector_projector, graph.site_tensor_projector)
+        matrices = [projector[receiver] @ matrix for projector, matrix in zip(projectors, matrices, strict=True)]
+    return torch.cat([matrix.transpose(0, 1).flatten() for matrix in matrices])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
+from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.radial import polynomial_envelope
 from ase_comformer.nn.uncertainty import Uncertainty
 
@@ -96,15 +97,18 @@ class Potential(nn.Module):
         """Carry these expected errors, in ``arguments`` and parameters too."""
         self.uncertainty, self.arguments["uncertainty"] = fitted, True
 
-    def forward(self, graph: CrystalGraph, fidelity: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, graph: CrystalGraph, fidelity: Tensor | None = None, topology: SumTopology | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(n,) eV, energy of every node, and the invariant features (n, C) it is read from.
 
         Args:
             graph: plain or reduced.
             fidelity: (B,) index into ``fidelities``; the first where None.
+            topology: of ``graph``, where the caller has it.
         """
         chosen = torch.zeros_like(graph.numbers) if fidelity is None else fidelity[graph.node_crystal]
-        edge = self.trunk.edge_geometry(graph)
+        edge = self.trunk.edge_geometry(graph, topology)
         start = self.trunk.embedding(graph.numbers) + self.fidelity(chosen)
         node = self.trunk(graph, edge, start)
         density = edge.weight.new_zeros(len(start)).index_add(
@@ -151,7 +155,12 @@ class ZBLRepulsion(nn.Module):
 
 
 def derivatives(
-    network: nn.Module, graph: CrystalGraph, fidelity: Tensor | None = None, *, create_graph: bool = False
+    network: nn.Module,
+    graph: CrystalGraph,
+    fidelity: Tensor | None = None,
+    *,
+    topology: SumTopology | None = None,
+    create_graph: bool = False,
 ) -> PotentialResult:
     """Energy, forces and stress of a batch.
 
@@ -160,11 +169,12 @@ def derivatives(
         graph: plain or reduced; a reduced graph must be of an exactly symmetric structure (forces are those of the
             idealised one).
         fidelity: (B,) see ``Potential.forward``.
+        topology: of ``graph``, where the caller has it.
         create_graph: keep what a loss on forces and stress needs.
     """
     vectors = graph.edge_vector.detach().requires_grad_(True)
     with torch.enable_grad():
-        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity)
+        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity, topology)
         orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
         total = (node_energy * orbit_size).sum()
         if len(vectors) and total.requires_grad:

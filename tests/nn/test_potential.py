@@ -149,3 +149,19 @@ def test_arguments_rebuild_the_network() -> None:
 def test_shell_graphs_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="radius"):
         Potential(graph_settings=GraphSettings(kind="shell"))
+
+
+def test_neighbours_that_come_and_go_between_calls_change_nothing() -> None:
+    """Successive calls keep the indices of the sums while neighbours stay the same, and only then."""
+    kept = surface(use_symmetry=False)
+    atoms = bulk("NaCl", "rocksalt", a=5.64)
+    atoms.rattle(0.05, seed=3)
+    for scale in (1.0, 1.0, 1.0005, 0.8, 1.0, 1.2):
+        moved = atoms.copy()
+        moved.set_cell(scale * atoms.cell.array, scale_atoms=True)
+        moved.positions[0] += [0.01 * scale, 0, 0]
+        found, fresh = kept.evaluate(moved), surface(use_symmetry=False).evaluate(moved)
+        for name, value in fresh.items():
+            np.testing.assert_array_equal(found[name], value)
+    swapped = atoms[::-1]
+    np.testing.assert_allclose(kept.evaluate(swapped)["forces"][::-1], kept.evaluate(atoms)["forces"], atol=1e-12)
