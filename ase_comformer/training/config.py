@@ -27,6 +27,7 @@ class TrainingConfig:
             the start; with less, a run can be prolonged by raising ``epochs`` before the fall has begun.
         optimiser: "adamw" or "muon", see ``training.optimisers``.
         initial: weights to start from (safetensors; parameters that fit by name and shape are taken).
+        notes: what the other fields do not say about how the weights came about, for the model card.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TrainingConfig:
     max_atoms: dict[str, int] = field(default_factory=dict)
     splits: list[str] = field(default_factory=lambda: ["train"])
     initial: str | None = None
+    notes: str = ""
     fraction: float = 1.0
     share: dict[str, float] = field(default_factory=dict)
     samples_per_epoch: int = 16384

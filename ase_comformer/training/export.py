@@ -143,6 +143,8 @@ def run(
             "splits": config.splits,
             "epoch": facts["epoch"],
             "checkpoint": checkpoint,
+            "initial": config.initial,
+            "notes": config.notes,
             "validation_loss": facts.get("validation_loss", {}),
             "provenance": {dataset: PROVENANCE[dataset] for dataset in config.datasets},
         },
@@ -197,13 +199,14 @@ def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], paramete
         for dataset in config.datasets
     )
     origin = fields["training"]
+    history = f"{config.notes.strip()}\n\n" if config.notes else ""
     return f"""# {name}
 
 {config.architecture}, {parameters:,} parameters, trained on the {"+".join(config.splits)} split with
 `ase-comformer train ase_comformer/training/configs/{config.name}.toml`
 (averaged weights, {origin["checkpoint"]} checkpoint, epoch {origin["epoch"]}).
 
-| property | unit | functional | elements | what it is |
+{history}| property | unit | functional | elements | what it is |
 |---|---|---|---|---|
 {rows}
 
