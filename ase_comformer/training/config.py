@@ -41,7 +41,7 @@ class TrainingConfig:
     reduced: bool = True
     max_atoms: dict[str, int] = field(default_factory=dict)
     splits: list[str] = field(default_factory=lambda: ["train"])
-    initial: str | None = None
+    initial: str = ""
     notes: str = ""
     fraction: float = 1.0
     share: dict[str, float] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Learning the potential energy surface from frames: energies per atom, forces, stresses.
 
-Forces of a frame weigh less the larger they are, so that strong rattles, of which the labels are least certain, do not
-drown the gentle ones. Loss names carry the data set, so that the log shows each.
+Forces and stresses of a frame weigh less the larger they are, so that strong rattles, of which the labels are least
+certain, do not drown the gentle ones, on which volumes and elastic constants rest. Loss names carry the data set, so
+that the log shows each.
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.frames import Frames, join, labels_of, load_frames
 from ase_comformer.training.losses import smooth
 from ase_comformer.training.task import Task, Terms
+
+#: GPa, root mean square component at which a stress counts half.
+_LARGE_STRESS = 2.0
 
 
 class FrameTask(Task):
@@ -95,7 +99,9 @@ class FrameTask(Task):
             terms["energy"] = smooth((found.energy - labels.energy)[known] / count[known], 0.01).to(error.dtype)
         known = torch.isfinite(labels.stress[:, 0, 0])
         if known.any():
-            terms["stress"] = smooth((found.stress - labels.stress)[known] / GPa, 0.05).mean(dim=(1, 2))
+            actual = labels.stress[known] / GPa
+            size = actual.square().mean(dim=(1, 2)).sqrt() / _LARGE_STRESS
+            terms["stress"] = smooth(found.stress[known] / GPa - actual, 0.05).mean(dim=(1, 2)) / (1 + size)
         return terms
 
 

@@ -65,7 +65,7 @@ class Trainer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.network: Any = ARCHITECTURES[config.architecture](**config.arguments)
         self.task: Task = TASKS.get(config.architecture, TensorTask)(config, self.network, folder)
-        if config.initial is not None:
+        if config.initial:
             self._take_initial(Path(config.initial))
         self.average = MovingAverage(self.network, config.ema)
         self.optimisers = make_optimisers(self.network, config)
