@@ -3,8 +3,8 @@
 Every row is a process of its own with one thread, so that its peak memory (``ru_maxrss``, the interpreter and torch
 included) is its own. Times are CPU seconds of one crystal, medians after a warm-up. "query" is ``Predictor.evaluate``
 of the dielectric tensor from Atoms to the tensor, measured on its own; "symmetry", "graph" and "network" are its
-stages. "energy + forces + stress" is graph, network and derivatives of the potential with its default size. Slopes
-are least-squares fits of log time to log atoms over cells of at least ``--asymptotic`` atoms; 1 is linear.
+stages. "energy + forces + stress" goes from Atoms to numbers on the plain graph. Slopes are least-squares fits of log
+time to log atoms over cells of at least ``--asymptotic`` atoms; 1 is linear.
 """
 
 import argparse
@@ -99,22 +99,21 @@ def tensor_query(atoms: Atoms, enforce: bool, model: str) -> dict[str, float]:
     return rows
 
 
-def potential_query(atoms: Atoms) -> dict[str, float]:
-    """Energy, forces and stress on the plain graph, float32, random weights; CPU seconds."""
+def potential_query(atoms: Atoms, model: str) -> dict[str, float]:
+    """Energy, forces and stress on the plain graph, float32, from Atoms to numbers; CPU seconds."""
     import torch
 
-    from ase_comformer.graph import build_graph
-    from ase_comformer.nn.potential import Potential, derivatives
+    from ase_comformer.predictor import Predictor
 
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    network = Potential().eval().requires_grad_(False)
+    surface = Predictor(model=model).surface
+    assert surface is not None
+    edges = len(surface.prepare(atoms, use_symmetry=False).graph.edge_weight)
 
     def everything() -> object:
-        graph = build_graph(atoms, network.graph_settings)
-        return derivatives(network, graph.to(dtype=torch.float32))
+        surface._topology = None  # as for a structure never seen before
+        return surface.evaluate_batch([surface.prepare(atoms, use_symmetry=False)])
 
-    edges = len(build_graph(atoms, network.graph_settings).edge_weight)
     return {"edges": edges, "energy + forces + stress": cpu_seconds(everything)}
 
 
@@ -133,7 +132,7 @@ def measure(series: str, repeats: tuple[int, int, int], model: str) -> dict[str,
     """One row."""
     kind, enforce = SERIES[series]
     atoms = structure(kind, repeats)
-    row = potential_query(atoms) if enforce is None else tensor_query(atoms, enforce, model)
+    row = potential_query(atoms, model) if enforce is None else tensor_query(atoms, enforce, model)
     # kilobytes on Linux, bytes on macOS
     unit = 2**10 if sys.platform == "darwin" else 1
     row["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit / 2**20
