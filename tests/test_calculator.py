@@ -14,7 +14,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
 
@@ -548,3 +548,20 @@ def test_ieee_frame_comes_with_its_rotation(calc, quartz):
     np.testing.assert_allclose(first.tensor, second.tensor, atol=1e-7)
     with pytest.raises(UnknownNameError, match="cartesian, ieee"):
         calc.get_tensor("elastic_tensor", quartz, "standard")
+
+
+def test_changes_are_those_that_ase_finds(calc, quartz):
+    calc.get_property("elastic_tensor", quartz)
+    cases = {"nothing": quartz.copy(), "positions": quartz.copy(), "numbers": quartz.copy(), "cell": quartz.copy()}
+    cases["positions"].positions[2, 1] += 1e-9
+    cases["numbers"].numbers[0] = 32
+    cases["cell"].set_cell(quartz.cell.array * 1.01)
+    cases["pbc"] = quartz.copy()
+    cases["pbc"].pbc = [True, True, False]
+    cases["fewer"] = quartz[:-1]
+    cases["charges"] = quartz.copy()
+    cases["charges"].set_initial_charges(np.ones(len(quartz)))
+    for name, atoms in cases.items():
+        assert sorted(calc.check_state(atoms)) == sorted(Calculator.check_state(calc, atoms)), name
+    calc.reset()
+    assert sorted(calc.check_state(quartz)) == ["cell", "numbers", "pbc", "positions"]
