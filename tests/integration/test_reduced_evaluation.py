@@ -49,7 +49,7 @@ NETWORKS: dict[str, tuple[str, dict]] = {
 CLASSES: dict[str, type[nn.Module]] = {**ARCHITECTURES, "Potential": Potential}
 #: networks with tensors and atomic outputs, which another description of the crystal could spoil
 EQUIVARIANT = ("TensorNetwork", "Potential")
-PER_ATOM = ("born_effective_charges", "energies", "forces")
+PER_ATOM = ("born_effective_charges", "energies", "forces", "features")
 GMTNET_PROPERTIES = ("dielectric_tensor", "piezoelectric_tensor", "elastic_tensor")
 
 
@@ -207,8 +207,9 @@ def test_reduced_evaluation_equals_the_plain_one(name: str):
 @needs_data
 @pytest.mark.parametrize("name", ["TensorNetwork", "Potential"])
 def test_no_property_is_left_out(name: str):
-    given = {"TensorNetwork": TENSOR_NETWORK_PROPERTIES, "Potential": ("energy", "energies", "forces", "stress")}
-    assert set(plain_results(name)[0]) == set(given[name]) >= set(network(name).properties)
+    of_potential = ("energy", "energies", "forces", "stress", "features")
+    given = TENSOR_NETWORK_PROPERTIES if name == "TensorNetwork" else of_potential
+    assert set(plain_results(name)[0]) == set(given) >= set(network(name).properties)
 
 
 @needs_data
