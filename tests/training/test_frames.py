@@ -177,7 +177,7 @@ def test_learning_lowers_the_errors_and_resumes_exactly(folder: Path, tmp_path: 
     before = whole.validate()
     whole.fit()
     after = whole.validate()
-    assert after["labelled_forces"] < 0.8 * before["labelled_forces"]
+    assert after["labelled_forces"] < 0.9 * before["labelled_forces"]
     assert after["labelled_energy"] < before["labelled_energy"]
     assert set(after) == {
         "labelled_forces", "labelled_energy", "labelled_stress", "dft_forces", "dft_energy", "dft_stress",
