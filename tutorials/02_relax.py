@@ -47,6 +47,15 @@ print(f"volume {distorted.get_volume():.1f} A^3, measured {rutile.get_volume():.
 assert gained > 0
 
 # %% [markdown]
+# How far are these numbers to be trusted? The potential expects errors of itself, calibrated so that 68 % of the errors
+# on validation frames are smaller; far outside its training domain it warns.
+
+# %%
+uncertainty = calc.get_property("energy_uncertainty", distorted) / len(distorted)
+print(f"expected error of the energy {1e3 * uncertainty:.0f} meV/atom, of force components in eV/A:")
+print(calc.get_property("forces_uncertainty", distorted).round(3))
+
+# %% [markdown]
 # ## Equation of state
 # Exactly symmetric crystals stay so: nothing breaks the cubic cell of MgO here.
 
