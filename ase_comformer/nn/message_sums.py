@@ -27,6 +27,7 @@ class SumTopology:
     Attributes:
         receiver: (E,) and ``sender_atom`` (E,) of the graph.
         nodes: n.
+        is_reduced: whether the graph is.
         order: (E,) edges sorted by receiver, those of one pair together.
         starts: (n,) the first of each receiver's edges in that order.
         pair_receiver: (P,) node and ``pair_atom`` (P,) of every pair.
@@ -39,6 +40,7 @@ class SumTopology:
     receiver: Tensor
     sender_atom: Tensor
     nodes: int
+    is_reduced: bool
     order: Tensor
     starts: Tensor
     pair_receiver: Tensor
@@ -68,6 +70,7 @@ class SumTopology:
             receiver=receiver,
             sender_atom=graph.edge_atom,
             nodes=nodes,
+            is_reduced=graph.is_reduced,
             order=order,
             starts=starts,
             pair_receiver=pair_receiver,
@@ -82,6 +85,7 @@ class SumTopology:
         """Whether a plain ``graph`` has the same edges between the same atoms; reduced ones are never compared."""
         return (
             not graph.is_reduced
+            and not self.is_reduced
             and self.nodes == len(graph.numbers)
             and torch.equal(self.receiver, graph.edge_receiver)
             and torch.equal(self.sender_atom, graph.edge_atom)
