@@ -7,12 +7,14 @@ of the mean of both, which costs twice as much. Energies per atom of frames, roo
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from rich.table import Table
+from torch import Tensor
 
+from ase_comformer.training.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.frames import Frames, load_frames
-from ase_comformer.training.surface_metrics import Predicted, predict_frames
 from ase_comformer.training.uncertainty import COVERAGE, Calibration, atom_errors, expected_errors
 from ase_comformer.weights import load_model
 from benchmarks.surface import Clock, one_thread, parser, prepare_console
@@ -20,10 +22,9 @@ from benchmarks.surface import Clock, one_thread, parser, prepare_console
 Errors = tuple[np.ndarray, np.ndarray]
 
 
-def actual_errors(found: Predicted, frames: Frames) -> Errors:
+def arrays(energy: Tensor, force: Tensor) -> Errors:
     """eV/atom of frames, eV/A of atoms."""
-    energy = np.abs(found.energy - frames.energy) / frames.count
-    return energy, np.sqrt(np.square(found.forces - frames.forces).mean(axis=1))
+    return energy.double().numpy(), force.double().numpy()
 
 
 def spread(members: Sequence[Predicted], frames: Frames) -> Errors:
@@ -46,15 +47,17 @@ def main() -> None:
     for split in ("val", given.split):
         frames = load_frames("labelled", [split])
         members = [predict_frames([network], frames) for network in (first, second)]
-        both = Predicted(*(np.mean([getattr(m, k) for m in members], axis=0) for k in ("energy", "forces", "stress")))
-        own = actual_errors(members[0], frames)
-        errors = atom_errors(first, frames)
-        expected = expected_errors(first.uncertainty, errors)
+        errors = atom_errors(frames, members[0])
+        own = arrays(errors.energy, errors.force)
+        expected = arrays(*expected_errors(first.uncertainty, errors))
+        energy, forces = (np.mean([getattr(m, key) for m in members], axis=0) for key in ("energy", "forces"))
+        mean = replace(members[0], energy=energy, forces=forces)
+        of_mean = atom_errors(frames, mean)
         between = spread(members, frames)
         found = {
-            "expected errors": (tuple(values.double().numpy() for values in expected), own),
+            "expected errors": (expected, own),
             "spread, error of the model": (between, own),
-            "spread, error of the mean": (between, actual_errors(both, frames)),
+            "spread, error of the mean": (between, arrays(of_mean.energy, of_mean.force)),
         }
         if split == "val":
             factors = {

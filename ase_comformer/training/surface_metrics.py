@@ -6,22 +6,20 @@ functional has forces at the undisplaced positions of a PBEsol crystal.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase.data import atomic_numbers
 from ase.units import GPa
 from numpy.typing import NDArray
 
-from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
+from ase_comformer.nn.potential import FIDELITIES, Potential
+from ase_comformer.training.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.frames import Frames, load_frames
 from ase_comformer.training.report import Section
 from ase_comformer.training.uncertainty import Calibration, atom_errors, expected_errors
-
-_ATOMS_PER_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -54,35 +52,6 @@ class SurfaceErrors:
             "stress MAE (GPa)": f"{self.stress:.2f}",
         }
         return {"n": str(self.count)} | {key: value for key, value in shown.items() if value != "nan"}
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Energies (F,) eV, forces (A, 3) eV/A, stresses (F, 3, 3) eV/A^3 of frames."""
-
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64]
-
-
-def predict_frames(networks: Sequence[Potential], frames: Frames, fidelity: str = FIDELITIES[0]) -> Predicted:
-    """Mean of the networks on all frames, in batches of about a thousand atoms."""
-    batch = np.cumsum(frames.count) // _ATOMS_PER_BATCH
-    parts: list[list[NDArray[np.float64]]] = []
-    for number in np.unique(batch):
-        chosen = frames.take(np.flatnonzero(batch == number))
-        found = []
-        for network in networks:
-            parameter = next(network.parameters())
-            graph = chosen.graph(network.graph_settings.cutoff, parameter.dtype)
-            token = torch.full((len(chosen),), network.fidelities.index(fidelity))
-            result = derivatives(network, graph.to(device=parameter.device), token.to(parameter.device))
-            found.append([getattr(result, key).detach().double().cpu().numpy() for key in _KEYS])
-        parts.append([np.mean(values, axis=0) for values in zip(*found, strict=True)])
-    return Predicted(*(np.concatenate(values) for values in zip(*parts, strict=True)))
-
-
-_KEYS = ("energy", "forces", "stress")
 
 
 def surface_errors(frames: Frames, found: Predicted) -> SurfaceErrors:
@@ -137,7 +106,7 @@ def surface_sections(
         *((str(kind), np.flatnonzero(labelled.kind == kind)) for kind in np.unique(labelled.kind)),
     ]
     yield from (_section("labelled_frames", kind, name, labelled, found, rows) for kind, rows in kinds)
-    yield from _expected(name, networks, labelled)
+    yield from _expected(name, networks, labelled, found)
     dft = _covered(load_frames("dft", (split,), folder), elements)
     found = predict_frames(networks, dft)
     for kind in np.unique(dft.kind):
@@ -148,15 +117,15 @@ def surface_sections(
 def _section(
     dataset: str, subset: str, name: str, frames: Frames, found: Predicted, rows: NDArray[np.int64]
 ) -> Section:
-    part = Predicted(found.energy[rows], found.forces[frames.atom_rows(rows)], found.stress[rows])
+    part = found.take(rows, frames.atom_rows(rows))
     return Section("forces", dataset, subset, ((name, surface_errors(frames.take(rows), part)),))
 
 
-def _expected(name: str, networks: Sequence[Potential], frames: Frames) -> Iterator[Section]:
+def _expected(name: str, networks: Sequence[Potential], frames: Frames, found: Predicted) -> Iterator[Section]:
     """How the errors that a single network expects of itself compare with the actual ones."""
     if len(networks) != 1 or networks[0].uncertainty is None:
         return
-    errors = atom_errors(networks[0], frames)
+    errors = atom_errors(frames, found)
     expected = expected_errors(networks[0].uncertainty, errors)
     for prop, values, actual in zip(
         ("energy_uncertainty", "forces_uncertainty"), expected, (errors.energy, errors.force), strict=True
@@ -172,7 +141,7 @@ def _harmonic(name: str, networks: Sequence[Potential], frames: Frames) -> Secti
         moved = predict_frames(networks, frames, fidelity)
         rows.append((f"{name}, {fidelity} surface", surface_errors(frames, moved)))
         rest = predict_frames(networks, frames.at_rest(), fidelity)
-        response = Predicted(moved.energy, moved.forces - rest.forces, moved.stress)
+        response = replace(moved, forces=moved.forces - rest.forces)
         rows.append((f"{name}, {fidelity} surface, response", surface_errors(frames, response)))
     return Section("forces", "harmonic_frames", "PBEsol forces of small displacements", tuple(rows))
 

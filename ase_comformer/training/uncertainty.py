@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from ase_comformer.nn.potential import Potential, derivatives
+from ase_comformer.nn.potential import Potential
 from ase_comformer.nn.uncertainty import Uncertainty
+from ase_comformer.training.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.frames import Frames
 
 #: Share of the errors that one expected error is to cover, that of a standard deviation of a normal distribution.
@@ -44,17 +45,17 @@ class AtomErrors:
     owner: Tensor
 
 
-def atom_errors(network: Potential, frames: Frames, batch: int = 64) -> AtomErrors:
-    """Errors and features of all frames, on the surface that users get."""
-    parts = []
-    for start in range(0, len(frames), batch):
-        chosen = frames.take(np.arange(start, min(start + batch, len(frames))))
-        graph = chosen.graph(network.graph_settings.cutoff, next(network.parameters()).dtype)
-        found = derivatives(network, graph)
-        energy = (found.energy.detach() - torch.from_numpy(chosen.energy)).abs() / graph.atom_count
-        force = (found.forces.detach() - torch.from_numpy(chosen.forces)).square().mean(1).sqrt()
-        parts.append((graph.numbers, found.features.detach(), energy.float(), force, graph.atom_crystal + start))
-    return AtomErrors(*(torch.cat(values) for values in zip(*parts, strict=True)))
+def atom_errors(frames: Frames, found: Predicted) -> AtomErrors:
+    """Errors of predictions for ``frames``, and the features of the network that made them."""
+    energy = np.abs(found.energy - frames.energy) / frames.count
+    force = np.sqrt(np.square(found.forces - frames.forces).mean(axis=1))
+    return AtomErrors(
+        numbers=torch.from_numpy(frames.numbers),
+        features=torch.from_numpy(found.features),
+        energy=torch.from_numpy(energy).float(),
+        force=torch.from_numpy(force).float(),
+        owner=torch.from_numpy(np.repeat(np.arange(len(frames)), frames.count)),
+    )
 
 
 def fit_uncertainty(network: Potential, training: Frames, validation: Frames, seed: int = 0) -> None:
@@ -66,13 +67,13 @@ def fit_uncertainty(network: Potential, training: Frames, validation: Frames, se
         validation: frames that calibrate them.
         seed: of the initial parameters.
     """
-    errors = atom_errors(network, training)
+    errors = atom_errors(training, predict_frames([network], training))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = Uncertainty(errors.features.shape[1])
         _describe(head, errors)
         _learn(head, errors)
-    errors = atom_errors(network, validation)
+    errors = atom_errors(validation, predict_frames([network], validation))
     with torch.no_grad():
         expected = expected_errors(head, errors)
         for index, actual in enumerate((errors.energy, errors.force)):

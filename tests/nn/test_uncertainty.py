@@ -7,9 +7,11 @@ from ase.build import bulk
 
 from ase_comformer.energy_surface import EnergySurface
 from ase_comformer.nn.uncertainty import Uncertainty
+from ase_comformer.training.frame_predictions import predict_frames
 from ase_comformer.training.frames import Frames
 from ase_comformer.training.uncertainty import COVERAGE, Calibration, atom_errors, expected_errors, fit_uncertainty
-from tiny import tiny_potential
+from ase_comformer.weights import load_model, save_weights
+from tiny import tiny_card, tiny_potential
 
 
 def rattled(count: int, seed: int) -> Frames:
@@ -33,12 +35,8 @@ def rattled(count: int, seed: int) -> Frames:
         group=np.array([str(k) for k in range(count)]),
         displacement=np.zeros((2 * count, 3), dtype=np.float32),
     )
-    without = tiny_potential().eval().requires_grad_(False)
-    found = atom_errors(without, frames)
-    assert len(found.energy) == count
-    from ase_comformer.training.surface_metrics import predict_frames
-
-    base = predict_frames([without], frames)
+    base = predict_frames([tiny_potential().eval().requires_grad_(False)], frames)
+    assert len(base.energy) == count
     frames.energy = frames.energy + base.energy
     frames.forces = (frames.forces + base.forces).astype(np.float32)
     return frames
@@ -53,7 +51,7 @@ def fitted():
 
 def test_expected_errors_follow_the_errors_of_the_labels(fitted):
     frames = rattled(200, 2)
-    errors = atom_errors(fitted, frames)
+    errors = atom_errors(frames, predict_frames([fitted], frames))
     energy, force = expected_errors(fitted.uncertainty, errors)
     assert energy[::2].mean() > 5 * energy[1::2].mean()
     assert force[errors.numbers == 14].mean() < 0.2 * force[errors.numbers != 14].mean()
@@ -99,9 +97,6 @@ def test_far_from_the_training_data_errors_grow_and_a_warning_says_so(fitted, re
 
 
 def test_expected_errors_survive_saving(fitted, tmp_path):
-    from ase_comformer.weights import load_model, save_weights
-    from tiny import tiny_card
-
     path = save_weights(fitted, tmp_path, "fitted", tiny_card(fitted))
     (loaded,) = load_model(path).entries("energy")
     assert isinstance(loaded.uncertainty, Uncertainty)

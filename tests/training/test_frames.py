@@ -16,8 +16,9 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import GraphSettings, build_graph, collate
 from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.frames import Frames, join, load_frames
-from ase_comformer.training.surface_metrics import Predicted, predict_frames, surface_errors
+from ase_comformer.training.surface_metrics import surface_errors
 from ase_comformer.training.train import Trainer
 
 SPLITS = ("train", "train", "train", "val", "test")
@@ -221,6 +222,7 @@ def test_errors_are_those_of_known_offsets(folder: Path) -> None:
         energy=frames.energy + shift * frames.count,
         forces=frames.forces + 0.1,
         stress=frames.stress + 2.0 * GPa,
+        features=np.zeros((len(frames.numbers), 1)),
     )
     errors = surface_errors(frames, found)
     assert errors.energy == pytest.approx(1e3 * shift.mean())
@@ -234,7 +236,7 @@ def test_prediction_in_batches_keeps_the_order(folder: Path, monkeypatch: pytest
     frames = load_frames("labelled", ("train",), folder)
     networks = [Potential(scalars=8, vectors=4, layers=2, hidden=8).double().requires_grad_(False) for _ in range(2)]
     whole = predict_frames(networks, frames)
-    monkeypatch.setattr("ase_comformer.training.surface_metrics._ATOMS_PER_BATCH", 10)
+    monkeypatch.setattr("ase_comformer.training.frame_predictions._ATOMS_PER_BATCH", 10)
     parts = predict_frames(networks, frames)
     for name in ("energy", "forces", "stress"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-10)
