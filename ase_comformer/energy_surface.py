@@ -117,7 +117,7 @@ class EnergySurface:
         return [_result(*part) for part in parts]
 
     def _topology_of(self, graph: CrystalGraph) -> SumTopology:
-        """That of the last call while neighbours stay the same: a quarter of the time of a small cell."""
+        """That of the last call while neighbours stay the same: a sixth of the time of a small cell."""
         last = self._topology
         if last is None or not last.fits(graph):
             last = self._topology = SumTopology.of(graph)

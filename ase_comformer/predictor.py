@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -93,8 +93,7 @@ class Predictor:
         self.model: Model = load_model(self.arguments["model"], str(self.device), self.arguments["dtype"])
         self.surface: EnergySurface | None = None
         if "energy" in self.model.properties:
-            potentials = [network for network in self.model.entries("energy") if isinstance(network, Potential)]
-            self.surface = EnergySurface(potentials)
+            self.surface = EnergySurface(cast(Sequence[Potential], self.model.entries("energy")))
         self._ensemble = Ensemble()
         # One assignment of a pair, never changed in place: safe to read from several threads.
         self._last: tuple[bytes, PreparedCrystal] | None = None
