@@ -1,9 +1,9 @@
 """Accuracy against the number of training formulas: ``python -m benchmarks.learning_curve RUN...``.
 
 Each RUN is the folder of a finished training run (``runs/NAME``), for example of ``learning-curve-25.toml``,
-``learning-curve-50.toml`` and ``learning-curve-100.toml``, or of ``tensors-6.toml`` and ``tensors-scratch.toml``: with and
-without a start from forces. Its best and last averaged weights are exported to a temporary folder and evaluated on the
-validation split, on which the choice between them may rest.
+``learning-curve-50.toml`` and ``learning-curve-100.toml``, or of ``tensors-6.toml`` and ``tensors-scratch.toml``: with
+and without a start from forces. Its best and last averaged weights are exported to a temporary folder and evaluated on
+the validation split, on which the choice between them may rest.
 """
 
 import argparse
