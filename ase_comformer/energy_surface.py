@@ -32,6 +32,8 @@ UNCERTAINTIES = ("energy_uncertainty", "forces_uncertainty")
 EXACT_SYMMETRY = 1e-8
 #: Novelty (``nn.uncertainty``) of an atom above which a warning says so.
 NOVELTY_WARNING = 1.0
+#: Edges whose sums are made together; more are taken in parts, which keeps arrays in the caches and memory small.
+LARGEST_PART = 20_000
 #: Atoms above which looking for symmetry costs more than it saves (spglib is quadratic).
 _SYMMETRY_ATOMS = 200
 
@@ -98,8 +100,8 @@ class EnergySurface:
         for crystal in crystals:
             _warn_about_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
-        topology = self._topology_of(graph)
-        members = [derivatives(network, graph, topology=topology) for network in self.networks]
+        topologies = self._topologies_of(graph)
+        members = [derivatives(network, graph, topologies=topologies) for network in self.networks]
         energies, forces, stress = (
             torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
             for name in ("energies", "forces", "stress")
@@ -116,12 +118,14 @@ class EnergySurface:
         )
         return [_result(*part) for part in parts]
 
-    def _topology_of(self, graph: CrystalGraph) -> SumTopology:
-        """That of the last call while neighbours stay the same: a sixth of the time of a small cell."""
+    def _topologies_of(self, graph: CrystalGraph) -> list[SumTopology]:
+        """Those of the last call while neighbours stay the same: a sixth of the time of a small cell."""
+        if len(graph.edge_receiver) > LARGEST_PART and not graph.is_reduced:
+            return SumTopology.parts(graph, LARGEST_PART)
         last = self._topology
         if last is None or not last.fits(graph):
             last = self._topology = SumTopology.of(graph)
-        return last
+        return [last]
 
     @property
     def has_uncertainties(self) -> bool:

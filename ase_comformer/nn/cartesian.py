@@ -5,11 +5,13 @@ Edges carry sums only; products of features are taken on nodes, where they are c
 symmetry-reduced graphs: weights per edge orbit, sender features rotated onto the image, one projection per site.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
+from torch.utils.checkpoint import checkpoint
 
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.message_sums import COMPONENTS, MessageSums, SumTopology, message_sums
@@ -21,19 +23,39 @@ MAX_ATOMIC_NUMBER = 103
 
 
 @dataclass
+class EdgePart:
+    """The edges to some of the nodes: radial basis (e, K) with the envelope in it, and their sums."""
+
+    basis: Tensor
+    sums: MessageSums
+
+
+@dataclass
 class EdgeGeometry:
     """What every layer needs of an edge.
 
-    Distance (E,) A, unit vector (E, 3), type-2e harmonics (E, 5), basis (E, K), weight (E, 1): orbit size times
-    cut-off envelope over a typical number of neighbours. ``sums`` are the sums over edges of all layers.
+    Distance (E,) A, unit vector (E, 3), type-2e harmonics (E, 5), weight (E, 1): orbit size times cut-off envelope over
+    a typical number of neighbours. ``parts`` serve the sums over edges of all layers: one, or several of a large graph,
+    whose sums are made one after the other and once more for their derivatives, so that they stay in the caches.
     """
 
     distance: Tensor
     unit: Tensor
     tensor: Tensor
-    basis: Tensor
     weight: Tensor
-    sums: MessageSums
+    parts: list[EdgePart]
+
+    @property
+    def basis(self) -> Tensor:
+        """(E, K) of all edges, where there is one part."""
+        (part,) = self.parts
+        return part.basis
+
+    @property
+    def sums(self) -> MessageSums:
+        """Of all edges, where there is one part."""
+        (part,) = self.parts
+        return part.sums
 
 
 @dataclass
@@ -114,10 +136,11 @@ class CartesianLayer(nn.Module):
         scalars, vectors: channels; tensors have as many channels as vectors.
         radial: size of the radial basis.
         hidden: width of the edge network.
+        update: hidden width of the network that updates nodes.
         incoming: whether senders already carry vectors and tensors (False in the first layer).
     """
 
-    def __init__(self, scalars: int, vectors: int, radial: int, hidden: int, incoming: bool) -> None:
+    def __init__(self, scalars: int, vectors: int, radial: int, hidden: int, update: int, incoming: bool) -> None:
         super().__init__()
         self.incoming = incoming
         self.parts = [scalars] + [vectors] * (4 if incoming else 2)
@@ -132,7 +155,7 @@ class CartesianLayer(nn.Module):
         self.tensor_pair = Linear(vectors, 2 * vectors, bias=False)
         self.norm = LayerNorm(scalars)
         self.update = nn.Sequential(
-            Linear(2 * scalars + 4 * vectors, 2 * scalars), nn.SiLU(), Linear(2 * scalars, scalars + 5 * vectors)
+            Linear(2 * scalars + 4 * vectors, update), nn.SiLU(), Linear(update, scalars + 5 * vectors)
         )
         self.products = NodeProducts()
         self.sizes = [scalars] + [vectors] * 5
@@ -157,9 +180,19 @@ class CartesianLayer(nn.Module):
         return scalars + change, torch.cat([vectors, tensors])
 
     def _messages(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
-        sums = edge.sums
-        ends = sums.at_ends(self.receiver(scalars), self.sender(scalars))
-        hidden = silu(ends + self.radial(edge.basis))
+        ends = torch.cat([self.receiver(scalars), self.sender(scalars)], dim=-2)
+        if len(edge.parts) == 1:
+            return self._sums(ends, features, edge.parts[0])
+        found = [
+            checkpoint(self._sums, ends, features, part, use_reentrant=False, preserve_rng_state=False)
+            for part in edge.parts
+        ]
+        scalar_sums, feature_sums = zip(*found, strict=True)
+        return torch.cat(scalar_sums), torch.cat(feature_sums, dim=1)
+
+    def _sums(self, ends: Tensor, features: Tensor | None, part: EdgePart) -> tuple[Tensor, Tensor]:
+        sums = part.sums
+        hidden = silu(sums.at_ends(ends) + self.radial(part.basis))
         sizes = [sums.nodes, 3 * sums.nodes, 5 * sums.nodes, sums.pairs]
         moments, totals = sums.of_edges(hidden).split(sizes), sums.totals.split(sizes)
         weights, biases = self.edge.weight.split(self.parts, dim=-2), self.edge.bias.split(self.parts, dim=-1)
@@ -199,6 +232,7 @@ class CartesianTrunk(nn.Module):
         layers: message passing steps.
         radial: Bessel functions.
         hidden: width of the edge network.
+        update: hidden width of the networks that update nodes, twice ``scalars`` where None.
         cutoff: A, that of the graph; the envelope has two zero derivatives there.
         mean_neighbours: typical sum of envelopes, a fixed scale for the sums.
     """
@@ -211,6 +245,7 @@ class CartesianTrunk(nn.Module):
         layers: int = 3,
         radial: int = 8,
         hidden: int = 64,
+        update: int | None = None,
         cutoff: float = 5.5,
         mean_neighbours: float = 12.0,
     ) -> None:
@@ -219,7 +254,8 @@ class CartesianTrunk(nn.Module):
         self.embedding = Embedding(MAX_ATOMIC_NUMBER + 1, scalars)
         self.radial_basis = BesselBasis(cutoff, radial)
         self.layers = nn.ModuleList(
-            CartesianLayer(scalars, vectors, radial, hidden, incoming=depth > 0) for depth in range(layers)
+            CartesianLayer(scalars, vectors, radial, hidden, update or 2 * scalars, incoming=depth > 0)
+            for depth in range(layers)
         )
         self.basis = CartesianBasis()
 
@@ -229,8 +265,13 @@ class CartesianTrunk(nn.Module):
         basis = self.radial_basis
         return self.cutoff, basis.count, basis.power, self.mean_neighbours
 
-    def edge_geometry(self, graph: CrystalGraph, topology: SumTopology | None = None) -> EdgeGeometry:
-        """Unit vectors, harmonics, radial basis, weights and sums of all edges; ``topology`` where it is known."""
+    def edge_geometry(self, graph: CrystalGraph, topologies: Sequence[SumTopology] = ()) -> EdgeGeometry:
+        """Unit vectors, harmonics, radial basis, weights and sums of all edges.
+
+        Args:
+            graph: plain or reduced.
+            topologies: of ``graph``, or of the parts of a large one, where the caller has them.
+        """
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         unit = graph.edge_vector / distance
         basis, envelope = self.radial_basis(distance.squeeze(1))
@@ -238,14 +279,11 @@ class CartesianTrunk(nn.Module):
         tensor = self.basis.harmonics(unit)
         rotation = None if graph.atom_rotation is None else self.basis.rotation(graph.atom_rotation)
         harmonics = torch.cat([weight, weight * unit, weight * tensor], dim=1).t()
-        return EdgeGeometry(
-            distance=distance.squeeze(1),
-            unit=unit,
-            tensor=tensor,
-            basis=basis,
-            weight=weight,
-            sums=message_sums(graph, harmonics, rotation, topology),
-        )
+        parts = []
+        for topology in topologies or [SumTopology.of(graph)]:
+            own = slice(None) if topology.edges is None else topology.edges
+            parts.append(EdgePart(basis[own], message_sums(graph, harmonics[:, own], rotation, topology)))
+        return EdgeGeometry(distance=distance.squeeze(1), unit=unit, tensor=tensor, weight=weight, parts=parts)
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry, scalars: Tensor | None = None) -> NodeFeatures:
         """Node features of a batch; ``scalars`` (n, C0) start it, the element embedding where None."""

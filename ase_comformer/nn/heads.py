@@ -114,7 +114,7 @@ class EdgeDensity(nn.Module):
     def forward(self, given: HeadInput) -> Tensor:
         """(2l+1, n, C); not projected on the site group: the point-group mean of the head does that."""
         edge, scalars = given.edge, given.node.scalars
-        ends = edge.sums.at_ends(self.receiver(scalars), self.sender(scalars))
+        ends = edge.sums.at_ends(torch.cat([self.receiver(scalars), self.sender(scalars)], dim=-2))
         hidden = nn.functional.silu(ends + self.radial(edge.basis))
         harmonics = self.harmonics(edge.unit, edge.tensor) * edge.weight
         moments, totals = edge.sums.of_harmonics(harmonics, hidden)

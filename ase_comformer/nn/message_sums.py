@@ -8,6 +8,7 @@ node and sending atom, P of them). Components stand first: arrays are (3 + 5, n,
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -18,27 +19,32 @@ from ase_comformer.nn.sparse import SparsePattern, sparse_product
 
 #: Components of scalars, vectors and tensors.
 COMPONENTS = (1, 3, 5)
+_PATTERNS = ("ends", "moments", "carried", "arriving")
 
 
 @dataclass
 class SumTopology:
     """The indices of the sums of one batch: which atoms are neighbours, not where they are.
 
+    Of a large plain graph there may be several, each for the edges to some of the nodes.
+
     Attributes:
-        receiver: (E,) and ``sender_atom`` (E,) of the graph.
-        nodes: n.
+        receiver: (E,) and ``sender_atom`` (E,) of the graph; receivers count from the first node of a part.
+        edges: (E,) which edges of the graph they are, None where they are all.
+        nodes: n, those that receive.
         is_reduced: whether the graph is.
         order: (E,) edges sorted by receiver, those of one pair together.
         starts: (n,) the first of each receiver's edges in that order.
         pair_receiver: (P,) node and ``pair_atom`` (P,) of every pair.
-        ends: (E, 2n) picks receiver and sender of every edge from two tables, one below the other.
+        ends: (E, 2N) picks receiver and sender of every edge from two tables of all N nodes, one below the other.
         moments: (9n + P, E), weighted harmonics of the edges of every node and weights of the edges of every pair.
-        carried: (8P, 8n) carries the features of a node onto the sender of every pair.
+        carried: (8P, 8N) carries the features of a node onto the sender of every pair.
         arriving: (8n, 8P) sums over the pairs of every node.
     """
 
     receiver: Tensor
     sender_atom: Tensor
+    edges: Tensor | None
     nodes: int
     is_reduced: bool
     order: Tensor
@@ -51,24 +57,42 @@ class SumTopology:
     arriving: SparsePattern
 
     @classmethod
-    def of(cls, graph: CrystalGraph) -> SumTopology:
-        """That of a graph."""
-        nodes, edges = len(graph.numbers), len(graph.edge_receiver)
-        receiver, device = graph.edge_receiver, graph.edge_receiver.device
+    def of(cls, graph: CrystalGraph, pairs: int | None = None, part: range | None = None) -> SumTopology:
+        """That of a graph.
+
+        Args:
+            graph: plain or reduced.
+            pairs: add empty pairs of the last node until there are so many.
+            part: the nodes that receive, in a plain graph; all where None.
+        """
+        every, atoms = len(graph.numbers), len(graph.atom_node)
+        receiver, sender_atom, edges = graph.edge_receiver, graph.edge_atom, None
+        nodes, first = every, 0
+        if part is not None:
+            nodes, first = len(part), part.start
+            edges = torch.nonzero((receiver >= first) & (receiver < part.stop)).squeeze(1)
+            receiver, sender_atom = receiver[edges] - first, sender_atom[edges]
+        device = receiver.device
         ends = SparsePattern(
-            torch.stack([receiver, nodes + graph.edge_sender], dim=1).flatten(),
-            torch.arange(0, 2 * edges, 2, device=device),
-            2 * nodes,
+            torch.stack([receiver + first, every + graph.atom_node[sender_atom]], dim=1).flatten(),
+            torch.arange(0, 2 * len(receiver), 2, device=device),
+            2 * every,
         )
-        key, order = torch.sort(receiver * len(graph.atom_node) + graph.edge_atom, stable=True)
+        key, order = torch.sort(receiver * atoms + sender_atom, stable=True)
         pair_key, pair_of_sorted, pair_size = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
-        pair_receiver = torch.div(pair_key, max(len(graph.atom_node), 1), rounding_mode="floor")
-        pair_atom = pair_key - pair_receiver * len(graph.atom_node)
+        pair_receiver = torch.div(pair_key, max(atoms, 1), rounding_mode="floor")
+        pair_atom = pair_key - pair_receiver * atoms
+        if pairs is not None:
+            more = pairs - len(pair_key)
+            pair_receiver = torch.cat([pair_receiver, pair_receiver.new_full((more,), nodes - 1)])
+            pair_atom = torch.cat([pair_atom, pair_atom.new_full((more,), atoms - 1)])
+            pair_size = torch.cat([pair_size, pair_size.new_zeros(more)])
         starts = _starts(receiver, nodes)
         sender = graph.atom_node[pair_atom]
         return cls(
             receiver=receiver,
-            sender_atom=graph.edge_atom,
+            sender_atom=sender_atom,
+            edges=edges,
             nodes=nodes,
             is_reduced=graph.is_reduced,
             order=order,
@@ -77,8 +101,45 @@ class SumTopology:
             pair_atom=pair_atom,
             ends=ends,
             moments=_moments(receiver, order, starts, pair_of_sorted, pair_size),
-            carried=_turned(sender, nodes) if graph.is_reduced else _picked(sender, nodes),
+            carried=_turned(sender, every) if graph.is_reduced else _picked(sender, every),
             arriving=_arriving(pair_receiver, nodes),
+        )
+
+    @classmethod
+    def parts(cls, graph: CrystalGraph, largest: int) -> list[SumTopology]:
+        """Topologies for neighbouring nodes of a plain graph, of at most ``largest`` edges where a node has no more."""
+        count = torch.bincount(graph.edge_receiver, minlength=len(graph.numbers)).tolist()
+        bounds, edges = [0], 0
+        for node, more in enumerate(count):
+            if edges and edges + more > largest:
+                bounds.append(node)
+                edges = 0
+            edges += more
+        bounds.append(len(count))
+        return [cls.of(graph, part=range(a, b)) for a, b in itertools.pairwise(bounds)]
+
+    def tensors(self) -> dict[str, tuple[Tensor, ...]]:
+        """All index tensors, from which ``of_tensors`` makes the same topology of the same graph."""
+        plain = {name: (getattr(self, name),) for name in ("order", "starts", "pair_receiver", "pair_atom")}
+        return plain | {name: getattr(self, name).tensors() for name in _PATTERNS}
+
+    @classmethod
+    def of_tensors(cls, tensors: dict[str, tuple[Tensor, ...]], graph: CrystalGraph) -> SumTopology:
+        """That of a plain graph from ``tensors``: no index is looked for, so that a tracer sees products only."""
+        nodes, edges, pairs = (len(x) for x in (graph.numbers, graph.edge_receiver, tensors["pair_atom"][0]))
+        widths = {"ends": 2 * nodes, "moments": edges, "carried": 8 * nodes, "arriving": 8 * pairs}
+        order, starts, receiver, atom = (tensors[name][0] for name in ("order", "starts", "pair_receiver", "pair_atom"))
+        return cls(
+            receiver=graph.edge_receiver,
+            sender_atom=graph.edge_atom,
+            edges=None,
+            nodes=nodes,
+            is_reduced=False,
+            order=order,
+            starts=starts,
+            pair_receiver=receiver,
+            pair_atom=atom,
+            **{name: SparsePattern.of_tensors(tensors[name], widths[name]) for name in _PATTERNS},
         )
 
     def fits(self, graph: CrystalGraph) -> bool:
@@ -86,6 +147,7 @@ class SumTopology:
         return (
             not graph.is_reduced
             and not self.is_reduced
+            and self.edges is None
             and self.nodes == len(graph.numbers)
             and torch.equal(self.receiver, graph.edge_receiver)
             and torch.equal(self.sender_atom, graph.edge_atom)
@@ -118,9 +180,9 @@ class MessageSums:
         """Number of pairs P."""
         return len(self.topology.pair_atom)
 
-    def at_ends(self, receiver: Tensor, sender: Tensor) -> Tensor:
-        """(n, C) and (n, C) -> (E, C), receiver[i] + sender[j] for every edge from j to i."""
-        return sparse_product(self.topology.ends, None, torch.cat([receiver, sender]))
+    def at_ends(self, ends: Tensor) -> Tensor:
+        """(2N, C), a table for receivers above one for senders -> (E, C), their sum for every edge."""
+        return sparse_product(self.topology.ends, None, ends)
 
     def of_edges(self, hidden: Tensor) -> Tensor:
         """(E, C) -> (9n + P, C): moments of every node, scalars (n), vectors (3n), tensors (5n), then pairs (P)."""
@@ -140,7 +202,7 @@ class MessageSums:
         return sparse_product(pattern, values, hidden).view(shape), totals.view(shape)
 
     def of_senders(self, features: Tensor, vector_weight: Tensor, tensor_weight: Tensor) -> Tensor:
-        """Features (8, n, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
+        """Features (8, N, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
         channels = features.shape[2]
         sent = sparse_product(self.topology.carried, self.carried_values, features.reshape(-1, channels))
         vectors, tensors = sent.view(8, self.pairs, channels).split(COMPONENTS[1:])
@@ -148,18 +210,15 @@ class MessageSums:
         return sparse_product(self.topology.arriving, None, weighted.view(-1, channels)).view(8, self.nodes, channels)
 
 
-def message_sums(
-    graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None, topology: SumTopology | None = None
-) -> MessageSums:
+def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None, topology: SumTopology) -> MessageSums:
     """Prepare the sums of a batch.
 
     Args:
-        graph: n nodes, E edges.
-        harmonics: (9, E) weighted harmonics of l = 0, 1, 2.
+        graph: N nodes.
+        harmonics: (9, E) weighted harmonics of l = 0, 1, 2, of the edges of ``topology``.
         rotation: (A, 5, 5) the 2e representation of ``graph.atom_rotation``, None in a plain graph.
-        topology: of ``graph``, where the caller has it.
+        topology: of ``graph`` or of a part of it.
     """
-    topology = topology or SumTopology.of(graph)
     receiver = topology.receiver
     if graph.site_vector_projector is not None and graph.site_tensor_projector is not None:
         vector, tensor = graph.site_vector_projector[receiver], graph.site_tensor_projector[receiver]

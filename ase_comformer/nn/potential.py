@@ -5,7 +5,7 @@ reference energy, and atoms cannot fuse. Energies depend on edge vectors only, s
 derivative per edge, on plain and on symmetry-reduced graphs (DESIGN.md section 6).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class Potential(nn.Module):
 
     Args:
         graph_settings: the radius graph it reads, as a dict or ``GraphSettings``.
-        scalars, vectors, layers, radial, hidden: the trunk (``CartesianTrunk``).
+        scalars, vectors, layers, radial, hidden, update: the trunk (``CartesianTrunk``).
         fidelities: names of the energy surfaces that training labels came from; predictions follow the first.
         uncertainty: whether it carries expected errors (``nn.uncertainty``), fitted after training.
     """
@@ -61,6 +61,7 @@ class Potential(nn.Module):
         layers: int = 3,
         radial: int = 8,
         hidden: int = 64,
+        update: int | None = None,
         fidelities: Sequence[str] = FIDELITIES,
         uncertainty: bool = False,
     ) -> None:
@@ -78,12 +79,19 @@ class Potential(nn.Module):
             "layers": layers,
             "radial": radial,
             "hidden": hidden,
+            "update": update,
             "fidelities": list(self.fidelities),
             "uncertainty": uncertainty,
         }
         cutoff = self.graph_settings.cutoff
         self.trunk = CartesianTrunk(
-            scalars=scalars, vectors=vectors, layers=layers, radial=radial, hidden=hidden, cutoff=cutoff
+            scalars=scalars,
+            vectors=vectors,
+            layers=layers,
+            radial=radial,
+            hidden=hidden,
+            update=update,
+            cutoff=cutoff,
         )
         self.fidelity = nn.Embedding(len(self.fidelities), scalars)
         nn.init.zeros_(self.fidelity.weight)
@@ -98,17 +106,17 @@ class Potential(nn.Module):
         self.uncertainty, self.arguments["uncertainty"] = fitted, True
 
     def forward(
-        self, graph: CrystalGraph, fidelity: Tensor | None = None, topology: SumTopology | None = None
+        self, graph: CrystalGraph, fidelity: Tensor | None = None, topologies: Sequence[SumTopology] = ()
     ) -> tuple[Tensor, Tensor]:
         """(n,) eV, energy of every node, and the invariant features (n, C) it is read from.
 
         Args:
             graph: plain or reduced.
             fidelity: (B,) index into ``fidelities``; the first where None.
-            topology: of ``graph``, where the caller has it.
+            topologies: of ``graph``, see ``CartesianTrunk.edge_geometry``.
         """
         chosen = torch.zeros_like(graph.numbers) if fidelity is None else fidelity[graph.node_crystal]
-        edge = self.trunk.edge_geometry(graph, topology)
+        edge = self.trunk.edge_geometry(graph, topologies)
         start = self.trunk.embedding(graph.numbers) + self.fidelity(chosen)
         node = self.trunk(graph, edge, start)
         density = edge.weight.new_zeros(len(start)).index_add(
@@ -123,12 +131,16 @@ class ZBLRepulsion(nn.Module):
     """Universal screened nuclear repulsion (Ziegler, Biersack, Littmark 1985), zero beyond the sum of covalent radii.
 
     The polynomial envelope takes it to zero with two zero derivatives, so it acts on compressed bonds only.
+
+    Attributes:
+        every_pair: evaluate all pairs, as a tracer needs, instead of looking for the close ones.
     """
 
     radius: Tensor
 
     def __init__(self) -> None:
         super().__init__()
+        self.every_pair = False
         radii = torch.as_tensor(covalent_radii[: MAX_ATOMIC_NUMBER + 1], dtype=torch.float64)
         self.register_buffer("radius", radii.nan_to_num(1.5), persistent=False)
 
@@ -136,12 +148,12 @@ class ZBLRepulsion(nn.Module):
         """(n,) eV, half of the pair energies of every node."""
         receiver, sender = graph.numbers[graph.edge_receiver], graph.numbers[graph.edge_sender]
         reach = (self.radius[receiver] + self.radius[sender]).to(edge.distance.dtype)
-        # few pairs are that close; the others need not be evaluated
-        close = torch.nonzero(edge.distance < reach).squeeze(1)
         nothing = edge.distance.new_zeros(len(graph.numbers))
-        if not len(close):
-            return nothing
+        # few pairs are that close; the others need not be evaluated
+        close = slice(None) if self.every_pair else torch.nonzero(edge.distance < reach).squeeze(1)
         distance = edge.distance[close]
+        if not len(distance):
+            return nothing
         first, second = receiver[close].to(distance.dtype), sender[close].to(distance.dtype)
         x = distance / (0.8854 * 0.529177 / (first**0.23 + second**0.23))
         screening = sum(
@@ -155,26 +167,26 @@ class ZBLRepulsion(nn.Module):
 
 
 def derivatives(
-    network: nn.Module,
+    network: Callable[..., tuple[Tensor, Tensor]],
     graph: CrystalGraph,
     fidelity: Tensor | None = None,
     *,
-    topology: SumTopology | None = None,
+    topologies: Sequence[SumTopology] = (),
     create_graph: bool = False,
 ) -> PotentialResult:
     """Energy, forces and stress of a batch.
 
     Args:
-        network: ``Potential`` or anything that maps (graph, fidelity) to node energies and features.
+        network: ``Potential`` or anything that maps (graph, fidelity, topologies) to node energies and features.
         graph: plain or reduced; a reduced graph must be of an exactly symmetric structure (forces are those of the
             idealised one).
         fidelity: (B,) see ``Potential.forward``.
-        topology: of ``graph``, where the caller has it.
+        topologies: of ``graph``, where the caller has them.
         create_graph: keep what a loss on forces and stress needs.
     """
     vectors = graph.edge_vector.detach().requires_grad_(True)
     with torch.enable_grad():
-        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity, topology)
+        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity, topologies)
         orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
         total = (node_energy * orbit_size).sum()
         if len(vectors) and total.requires_grad:

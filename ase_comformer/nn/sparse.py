@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,9 @@ class SparsePattern:
         width: number of columns.
         transpose: gives the transposed pattern and the order (K,) of its non-zeros, where that is known more cheaply
             than by sorting.
+
+    Attributes:
+        rows: (K,) int64, row of every non-zero, where ``of_tensors`` made the pattern.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class SparsePattern:
         transpose: Callable[[], tuple[SparsePattern, Tensor]] | None = None,
     ) -> None:
         self.columns, self.offsets, self.width = columns, offsets, width
+        self.rows: Tensor | None = None
         self._transpose = transpose
         self._transposed: tuple[SparsePattern, Tensor] | None = None
 
@@ -44,6 +48,25 @@ class SparsePattern:
         if self._transposed is None:
             self._transposed = self._sorted() if self._transpose is None else self._transpose()
         return self._transposed
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Eight tensors that ``of_tensors`` makes the same pattern of, its transpose and its rows included."""
+        other, order = self.transposed
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order), device=order.device)
+        return (*self._entries(), *other._entries(), order, back)
+
+    @classmethod
+    def of_tensors(cls, tensors: Sequence[Tensor], width: int) -> SparsePattern:
+        """A pattern on which nothing is searched or sorted any more, so that a tracer sees products only."""
+        columns, offsets, rows, other_columns, other_offsets, other_rows, order, back = tensors
+        pattern, other = cls(columns, offsets, width), cls(other_columns, other_offsets, offsets.shape[0])
+        pattern.rows, other.rows = rows, other_rows
+        pattern._transposed, other._transposed = (other, order), (pattern, back)
+        return pattern
+
+    def _entries(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.columns, self.offsets, torch.repeat_interleave(torch.diff(self.ends()))
 
     def ends(self) -> Tensor:
         """(rows + 1,) offsets with the number of non-zeros behind them."""
@@ -102,6 +125,8 @@ class _Sampled(torch.autograd.Function):
         columns = pattern.columns
         if len(columns) == 0:
             return left.new_zeros(0)
+        if ctx.pattern.rows is not None:
+            return (left[ctx.pattern.rows] * right[columns]).sum(1)
         _silence_beta_warning()
         where = torch.sparse_csr_tensor(
             pattern.ends(),

@@ -25,8 +25,11 @@ class TrainingConfig:
         val_samples: how many frames of each data set validate.
         decay: last part of the schedule in which the learning rate falls, the rest is constant: with 1 a cosine from
             the start; with less, a run can be prolonged by raising ``epochs`` before the fall has begun.
+        capacity: of batches of constant shape (``frame_batch.Capacity``), with which a step is compiled and
+            ``batch_size`` is not read (frames only); empty: not compiled.
         optimiser: "adamw" or "muon", see ``training.optimisers``.
-        initial: weights to start from (safetensors; parameters that fit by name and shape are taken).
+        initial: weights to start from (safetensors; parameters that fit by name are taken, and where they are smaller
+            the rest has no influence on what they compute as long as only hidden layers have become wider).
         notes: what the other fields do not say about how the weights came about, for the model card.
     """
 
@@ -48,6 +51,7 @@ class TrainingConfig:
     samples_per_epoch: int = 16384
     val_samples: int = 500
     decay: float = 1.0
+    capacity: dict[str, int] = field(default_factory=dict)
     optimiser: str = "adamw"
     epochs: int = 50
     batch_size: int = 32

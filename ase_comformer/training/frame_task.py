@@ -1,8 +1,7 @@
 """Learning the potential energy surface from frames: energies per atom, forces, stresses.
 
-Forces and stresses of a frame weigh less the larger they are, so that strong rattles, of which the labels are least
-certain, do not drown the gentle ones, on which volumes and elastic constants rest. Loss names carry the data set, so
-that the log shows each.
+Samples are *units*: single frames, or pairs of frames of ``response`` (see ``frame_batch``). Loss names of the
+validation carry the data set, so that the log shows each.
 """
 
 from collections.abc import Iterator
@@ -11,22 +10,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase.units import GPa
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_comformer.nn.potential import derivatives
+from ase_comformer.training.compiled import CompiledStep
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.frames import Frames, join, labels_of, load_frames
-from ase_comformer.training.losses import smooth
-from ase_comformer.training.task import Task, Terms
+from ase_comformer.training.frame_batch import Capacity, FrameBatch, frame_losses, padded
+from ase_comformer.training.frames import Frames, join, load_frames
+from ase_comformer.training.task import Task, Terms, Totals
 
-#: GPa, root mean square component at which a stress counts half.
-_LARGE_STRESS = 2.0
+#: Data sets of which pairs are drawn.
+PAIRED = frozenset({"response"})
+#: Data sets that were made of training crystals only.
+WITHOUT_VALIDATION = frozenset({"substituted"})
 
 
 class FrameTask(Task):
-    """Frames are drawn from the data sets by ``share``, without repetition within an epoch where there are enough."""
+    """Units are drawn from the data sets by ``share``, without repetition within an epoch where there are enough.
+
+    Attributes:
+        units: (U, 2) frames of ``train_set``; the second is -1 where a frame stands alone.
+        owner: (U,) index of the data set.
+    """
 
     def __init__(self, config: TrainingConfig, network: Any, folder: Path | None) -> None:
         self.config, self.network = config, network
@@ -34,13 +40,21 @@ class FrameTask(Task):
         sets = [load_frames(n, config.splits, folder, m) for n, m in zip(config.datasets, limit, strict=True)]
         sets = [frames.part(config.fraction) for frames in sets]
         self.train_set = join(sets)
-        self.owner = torch.from_numpy(np.repeat(np.arange(len(sets)), [len(frames) for frames in sets]))
+        units = [_units(frames, name in PAIRED) for name, frames in zip(config.datasets, sets, strict=True)]
+        starts = np.cumsum([0, *(len(frames) for frames in sets[:-1])])
+        self.units = np.concatenate([np.where(u < 0, -1, u + start) for u, start in zip(units, starts, strict=True)])
+        self.owner = torch.from_numpy(np.repeat(np.arange(len(sets)), [len(rows) for rows in units]))
         self.samples_per_epoch = config.samples_per_epoch
         self.val_sets = {
-            name: _some(load_frames(name, ["val"], folder, m), config.val_samples)
+            name: _some(load_frames(name, ["val"], folder, m), name in PAIRED, config.val_samples)
             for name, m in zip(config.datasets, limit, strict=True)
+            if name not in WITHOUT_VALIDATION
         }
         self._set_references()
+        self.capacity = Capacity(**config.capacity) if config.capacity else None
+        if self.capacity is not None:
+            self._edges = self.train_set.edge_counts(network.graph_settings.cutoff)
+            self._compiled = CompiledStep(network, config.loss_weights, self.capacity)
 
     def _set_references(self) -> None:
         """Least-squares energy per element and fidelity on the training frames; the scale of what is left."""
@@ -59,50 +73,89 @@ class FrameTask(Task):
             reference[fidelity] = torch.from_numpy(common + offset)
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """See ``Task``."""
+        """See ``Task``; pairs count as two samples, so there are fewer units than samples."""
         names = self.config.datasets
         share = [self.config.share.get(name, 1.0 / len(names)) for name in names]
         drawn = []
-        for index, part in enumerate(share):
+        for index, (name, part) in enumerate(zip(names, share, strict=True)):
             rows = torch.nonzero(self.owner == index).squeeze(1)
-            count = round(part * self.samples_per_epoch)
+            count = round(part * self.samples_per_epoch / (2 if name in PAIRED else 1))
             rounds = [rows[torch.randperm(len(rows), generator=generator)] for _ in range(-(-count // len(rows)))]
-            drawn.append(torch.cat(rounds)[:count])
+            drawn.append(torch.cat([*rounds, rows[:0]])[:count])
         rows = torch.cat(drawn)
         return rows[torch.randperm(len(rows), generator=generator)]
 
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """See ``Task``; where batches have a constant shape, each takes as many units as fit."""
+        if self.capacity is None:
+            yield from super().batches(generator)
+            return
+        order = self.order(generator)
+        units = self.units[order.numpy()]
+        single = units[:, 1] < 0
+        size = np.stack([np.ones_like(self._edges), self.train_set.count, self._edges], axis=1)
+        size = size[units[:, 0]] + np.where(single[:, None], 0, size[units[:, 1]])
+        # every pair needs an edge, and no frame has more of them than its atoms squared
+        pairs = np.minimum(size[:, 2], np.where(single, 1, 2) * self.train_set.count[units[:, 0]] ** 2)
+        size = np.concatenate([size, pairs[:, None]], axis=1)
+        limits = self.capacity
+        # one of each is left to what fills the batch up
+        room = np.array([limits.frames, limits.atoms, limits.edges, limits.pairs]) - 1
+        first, used = 0, np.zeros(4, dtype=np.int64)
+        for position, needed in enumerate(size):
+            if (used + needed > room).any() and position > first:
+                yield order[first:position]
+                first, used = position, np.zeros(4, dtype=np.int64)
+            used = used + needed
+        yield order[first:]
+
+    def size(self, samples: Tensor) -> int:
+        """See ``Task``: frames."""
+        return int((self.units[samples.numpy()] >= 0).sum())
+
     def terms(self, samples: Tensor) -> Terms:
         """See ``Task``."""
-        return self._terms(self.train_set.take(samples.numpy()), create_graph=True)
+        return self._terms(self._batch(samples), create_graph=True)
+
+    def backward(self, samples: Tensor) -> tuple[float, Totals]:
+        """See ``Task``; batches that the capacity does not hold are not compiled."""
+        if self.capacity is not None:
+            batch = padded(self._batch(samples), self.capacity)
+            if batch is not None:
+                return self._compiled(batch)
+        return super().backward(samples)
 
     def validation(self) -> Iterator[Terms]:
         """See ``Task``; names are prefixed with the data set."""
-        for name, frames in self.val_sets.items():
-            for rows in torch.arange(len(frames)).split(64):
-                terms = self._terms(frames.take(rows.numpy()), create_graph=False)
+        for name, (frames, units) in self.val_sets.items():
+            for rows in np.array_split(units, -(-len(units) // 48)):
+                batch = _batch_of(frames, rows, self.network.graph_settings.cutoff)
+                terms = self._terms(batch, create_graph=False)
                 yield {f"{name}_{key}": value for key, value in terms.items()}
 
-    def _terms(self, frames: Frames, *, create_graph: bool) -> Terms:
-        labels = labels_of(frames)
-        graph = frames.graph(self.network.graph_settings.cutoff)
-        found = derivatives(self.network, graph, labels.fidelity, create_graph=create_graph)
-        count, owner = graph.atom_count, graph.atom_crystal
+    def _batch(self, samples: Tensor) -> FrameBatch:
+        return _batch_of(self.train_set, self.units[samples.numpy()], self.network.graph_settings.cutoff)
 
-        def mean(values: Tensor) -> Tensor:
-            return values.new_zeros(len(frames)).index_add(0, owner, values) / count
+    def _terms(self, batch: FrameBatch, *, create_graph: bool) -> Terms:
+        found = derivatives(self.network, batch.graph, batch.fidelity, create_graph=create_graph)
+        losses = frame_losses(found, batch)
+        return {name: values[known > 0] for name, (values, known) in losses.items() if known.any()}
 
-        error = (found.forces - labels.forces).square().sum(1)
-        size = mean(labels.forces.square().sum(1)).sqrt()
-        terms = {"forces": mean((error + 1e-4).sqrt() - 1e-2) / (1 + size)}
-        known = torch.isfinite(labels.energy)
-        if known.any():
-            terms["energy"] = smooth((found.energy - labels.energy)[known] / count[known], 0.01).to(error.dtype)
-        known = torch.isfinite(labels.stress[:, 0, 0])
-        if known.any():
-            actual = labels.stress[known] / GPa
-            size = actual.square().mean(dim=(1, 2)).sqrt() / _LARGE_STRESS
-            terms["stress"] = smooth(found.stress[known] / GPa - actual, 0.05).mean(dim=(1, 2)) / (1 + size)
-        return terms
+
+def _batch_of(frames: Frames, units: NDArray[np.int64], cutoff: float) -> FrameBatch:
+    """The frames of some units (u, 2); those of a pair next to each other."""
+    rows = units.flatten()
+    kept = rows >= 0
+    position = np.cumsum(kept) - 1
+    other = np.where(units >= 0, position.reshape(-1, 2), -1)[:, ::-1].flatten()
+    return FrameBatch.of(frames.take(rows[kept]), other[kept], cutoff)
+
+
+def _units(frames: Frames, paired: bool) -> NDArray[np.int64]:
+    if paired:
+        return frames.pairs()
+    alone = np.arange(len(frames))
+    return np.stack([alone, np.full_like(alone, -1)], axis=1)
 
 
 def _ridge(matrix: NDArray[np.float64], values: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
@@ -110,7 +163,8 @@ def _ridge(matrix: NDArray[np.float64], values: NDArray[np.float64], strength: f
     return np.asarray(np.linalg.solve(gram, matrix.T @ values), dtype=np.float64)
 
 
-def _some(frames: Frames, count: int) -> Frames:
-    """At most ``count`` frames, always the same ones."""
-    order = np.random.default_rng(0).permutation(len(frames))
-    return frames.take(np.sort(order[:count]))
+def _some(frames: Frames, paired: bool, count: int) -> tuple[Frames, NDArray[np.int64]]:
+    """Frames and at most ``count`` units of them, always the same ones."""
+    units = _units(frames, paired)
+    order = np.random.default_rng(0).permutation(len(units))
+    return frames, units[np.sort(order[:count])]

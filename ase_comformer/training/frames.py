@@ -1,7 +1,9 @@
 """Frames with energies, forces and stresses: all sources in one flat form, batched into graphs on the fly.
 
-``labelled`` (a universal potential), ``dft`` (MPtrj, Alexandria: PBE), ``harmonic`` (forces of small displacements,
-PBEsol) and ``rest`` (the crystals of the latter undisplaced: no forces). Index letters: F frames, A atoms of all
+``labelled`` (a universal potential), ``substituted`` (the same potential, hypothetical crystals of
+``training/substitution.py``), ``dft`` (MPtrj, Alexandria: PBE), ``harmonic`` (forces of small displacements, PBEsol),
+``response`` (those again, for the difference between two displacements of a crystal on the surface of the labelled
+frames) and ``rest`` (the crystals of the latter undisplaced: no forces). Index letters: F frames, A atoms of all
 frames. Neighbours are found per batch: at about 0.2 ms a frame that is a few per cent of a training step, and nothing
 large is kept in memory.
 """
@@ -16,7 +18,6 @@ import ase.io
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from vesin import NeighborList
 
 from ase_comformer.errors import UnknownNameError
@@ -26,6 +27,10 @@ from ase_comformer.training.data import data_folder, place_in_curve
 
 #: Flags of DFT frames that make them unfit (data/README.md).
 UNFIT_FRAMES = frozenset({"force_large", "stress_large", "energy_outlier", "short_distance", "low_density"})
+
+
+#: Frames that were made for this project, in the repository (not in wheels).
+TRAINING_DATA = Path(__file__).parents[2] / "training_data"
 
 
 @dataclass
@@ -85,6 +90,24 @@ class Frames:
         """The same crystals without their displacements."""
         return replace(self, positions=self.positions - self.displacement)
 
+    def pairs(self) -> NDArray[np.int64]:
+        """(U, 2) neighbouring frames of one cell, displaced differently; a frame may be in two pairs."""
+        same = (self.group[1:] == self.group[:-1]) & (self.count[1:] == self.count[:-1])
+        same &= np.abs(self.cell[1:] - self.cell[:-1]).max(axis=(1, 2), initial=0.0) < 1e-6
+        first = np.flatnonzero(same)
+        return np.stack([first, first + 1], axis=1)
+
+    def edge_counts(self, cutoff: float) -> NDArray[np.int64]:
+        """(F,) edges of the radius graph of every frame."""
+        finder = NeighborList(cutoff=cutoff, full_list=True)
+        return np.array(
+            [
+                len(finder.compute(self.positions[a : a + n], cell, periodic=True, quantities="i")[0])
+                for a, n, cell in zip(self.start, self.count, self.cell, strict=True)
+            ],
+            dtype=np.int64,
+        )
+
     def graph(self, cutoff: float, dtype: torch.dtype = torch.float32) -> CrystalGraph:
         """The plain radius graph of all frames as one batch, periodic in three directions."""
         finder = NeighborList(cutoff=cutoff, full_list=True)
@@ -126,7 +149,7 @@ def load_frames(
     """Frames of one source.
 
     Args:
-        source: ``"labelled"``, ``"dft"``, ``"harmonic"`` or ``"rest"``.
+        source: key of ``SOURCES``.
         splits: of "train", "val", "test".
         folder: of the data package; the environment variable where None.
         max_atoms: larger frames are left out.
@@ -138,13 +161,23 @@ def load_frames(
 
 
 def _labelled(folder: Path, splits: tuple[str, ...]) -> Frames:
-    data = dict(np.load(folder / "labelled_frames.npz"))
+    return _of_universal_potential(folder / "labelled_frames.npz", splits)
+
+
+def _substituted(folder: Path, splits: tuple[str, ...]) -> Frames:
+    """From the data package, else from the repository: they were made here."""
+    path = folder / "substituted_frames.npz"
+    return _of_universal_potential(path if path.exists() else TRAINING_DATA / path.name, splits)
+
+
+def _of_universal_potential(path: Path, splits: tuple[str, ...]) -> Frames:
+    data = dict(np.load(path))
     xx, yy, zz, yz, xz, xy = data["stress"].T
     frames = Frames(
         numbers=data["numbers"].astype(np.int64),
         positions=data["positions"].astype(np.float64),
         forces=data["forces"],
-        cell=data["cell"],
+        cell=data["cell"].astype(np.float64),
         count=np.diff(data["ptr"]),
         energy=data["energy"],
         stress=np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], axis=1).reshape(-1, 3, 3),
@@ -203,6 +236,12 @@ def _harmonic(folder: Path, splits: tuple[str, ...]) -> Frames:
     return frames.take(np.flatnonzero(kept[data["material"]]))
 
 
+def _response(folder: Path, splits: tuple[str, ...]) -> Frames:
+    frames = _harmonic(folder, splits)
+    surface = np.full(len(frames), FIDELITIES.index("PBE labelled"))
+    return replace(frames, fidelity=surface, kind=np.full(len(frames), "response"))
+
+
 def _rest(folder: Path, splits: tuple[str, ...]) -> Frames:
     """The smallest undisplaced cell of every crystal of the harmonic frames, where forces are zero."""
     frames = _harmonic(folder, splits)
@@ -215,27 +254,9 @@ def _rest(folder: Path, splits: tuple[str, ...]) -> Frames:
 
 SOURCES: dict[str, Callable[[Path, tuple[str, ...]], Frames]] = {
     "labelled": _labelled,
+    "substituted": _substituted,
     "dft": _dft,
     "harmonic": _harmonic,
+    "response": _response,
     "rest": _rest,
 }
-
-
-@dataclass
-class FrameLabels:
-    """Targets of a batch as tensors; NaN where unknown. Shapes as in ``Frames``."""
-
-    energy: Tensor
-    forces: Tensor
-    stress: Tensor
-    fidelity: Tensor
-
-
-def labels_of(frames: Frames) -> FrameLabels:
-    """Targets in float32, energies in float64: they are large numbers with small differences."""
-    return FrameLabels(
-        energy=torch.from_numpy(frames.energy),
-        forces=torch.from_numpy(frames.forces),
-        stress=torch.from_numpy(frames.stress),
-        fidelity=torch.from_numpy(frames.fidelity),
-    )

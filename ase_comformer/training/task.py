@@ -12,6 +12,8 @@ from ase_comformer.training.config import TrainingConfig
 
 Terms = dict[str, Tensor]
 """Loss name -> one number per sample that carries the label."""
+Totals = dict[str, tuple[float, float]]
+"""Loss name -> sum over the samples that carry the label, and their number."""
 
 
 class Task(ABC):
@@ -27,6 +29,8 @@ class Task(ABC):
     """
 
     samples_per_epoch: int
+    config: TrainingConfig
+    network: Any
 
     @abstractmethod
     def __init__(self, config: TrainingConfig, network: Any, folder: Path | None) -> None: ...
@@ -38,6 +42,25 @@ class Task(ABC):
     @abstractmethod
     def terms(self, samples: Tensor) -> Terms:
         """Losses of these training samples."""
+
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Indices of one epoch, batch by batch."""
+        yield from self.order(generator).split(self.config.batch_size)
+
+    def size(self, samples: Tensor) -> int:
+        """Number of structures that the loss of a batch is divided by."""
+        return len(samples)
+
+    def backward(self, samples: Tensor) -> tuple[float, Totals]:
+        """Loss of a batch, whose gradients are left in the parameters, and the totals of its terms."""
+        terms = self.terms(samples)
+        loss = torch.zeros(())
+        for name, values in terms.items():
+            loss = loss + self.config.loss_weights.get(name, 1.0) * values.sum() / self.size(samples)
+        self.network.zero_grad()
+        loss.backward()
+        totals = {name: (float(values.detach().sum()), float(len(values))) for name, values in terms.items()}
+        return float(loss.detach()), totals
 
     @abstractmethod
     def validation(self) -> Iterator[Terms]:

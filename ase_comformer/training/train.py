@@ -45,6 +45,18 @@ class MovingAverage:
                 self.values[name].copy_(value)
 
 
+def grown(given: Tensor, own: Tensor) -> Tensor:
+    """``given`` in the shape of ``own``: added rows are those of ``own``, added columns of given rows are zero.
+
+    So a hidden layer that has become wider computes what it did before; dimensions that shrank are cut.
+    """
+    result = own.clone()
+    rows = tuple(slice(min(a, b)) for a, b in zip(given.shape, own.shape, strict=True))
+    result[rows[:1]] = 0.0
+    result[rows] = given[rows]
+    return result
+
+
 #: Architectures that do not learn from labelled crystals -> what they learn from.
 TASKS: dict[str, type[Task]] = {"Potential": FrameTask}
 
@@ -69,28 +81,28 @@ class Trainer:
             self._take_initial(Path(config.initial))
         self.average = MovingAverage(self.network, config.ema)
         self.optimisers = make_optimisers(self.network, config)
-        self.steps_per_epoch = math.ceil(self.task.samples_per_epoch / config.batch_size)
         self.epoch, self.best = 0, math.inf
 
     def _take_initial(self, path: Path) -> None:
         own = self.network.state_dict()
         given = load_file(path)
-        fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+        fitting = {k: grown(v, own[k]) for k, v in given.items() if k in own and own[k].dim() == v.dim()}
         self.network.load_state_dict(fitting, strict=False)
         logger.info("%d of %d parameters from %s", len(fitting), len(own), path)
 
-    def _learning_rate(self, step: int) -> float:
-        total = self.config.epochs * self.steps_per_epoch
-        ramp = max(1, int(self.config.warmup * total))
-        if step < ramp:
-            return self.config.learning_rate * (step + 1) / ramp
-        fall = max(ramp, int((1 - self.config.decay) * total))
-        phase = math.cos(math.pi * min(1.0, max(0, step - fall) / max(1, total - fall)))
-        low = self.config.final_learning_rate
-        return low + (self.config.learning_rate - low) * (1 + phase) / 2
+    def _learning_rate(self, progress: float) -> float:
+        """That of a part of the run between 0 and 1."""
+        config = self.config
+        if progress < config.warmup:
+            # never zero, even in the first step
+            return config.learning_rate * max(progress / config.warmup, 1e-2)
+        fall = max(config.warmup, 1 - config.decay)
+        phase = math.cos(math.pi * min(1.0, max(0.0, progress - fall) / max(1e-9, 1 - fall)))
+        low = config.final_learning_rate
+        return low + (config.learning_rate - low) * (1 + phase) / 2
 
-    def _set_learning_rate(self, step: int) -> None:
-        rate = self._learning_rate(step)
+    def _set_learning_rate(self, progress: float) -> None:
+        rate = self._learning_rate(progress)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -127,28 +139,24 @@ class Trainer:
     def _one_epoch(self) -> dict[str, float]:
         config = self.config
         generator = torch.Generator().manual_seed(config.seed * 100_003 + self.epoch)
-        order = self.task.order(generator)
         self.network.train()
-        sums: dict[str, list[float]] = {}
-        for number, crystals in enumerate(order.split(config.batch_size)):
-            self._set_learning_rate(self.epoch * self.steps_per_epoch + number)
-            terms = self.task.terms(crystals)
-            loss = torch.zeros(())
-            for name, values in terms.items():
-                loss = loss + config.loss_weights.get(name, 1.0) * values.sum() / len(crystals)
-                total = sums.setdefault(name, [0.0, 0.0])
-                total[0] += float(values.detach().sum())
-                total[1] += len(values)
-            if not torch.isfinite(loss):
-                logger.warning("loss is %s in epoch %d, batch skipped", float(loss), self.epoch)
+        sums: dict[str, tuple[float, float]] = {}
+        done = 0
+        for samples in self.task.batches(generator):
+            self._set_learning_rate((self.epoch + done / self.task.samples_per_epoch) / config.epochs)
+            done += len(samples)
+            loss, totals = self.task.backward(samples)
+            for name, (total, count) in totals.items():
+                before = sums.get(name, (0.0, 0.0))
+                sums[name] = (before[0] + total, before[1] + count)
+            if not math.isfinite(loss):
+                logger.warning("loss is %s in epoch %d, batch skipped", loss, self.epoch)
                 continue
-            self.network.zero_grad()
-            loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
             for optimiser in self.optimisers:
                 optimiser.step()
             self.average.update(self.network)
-        return {name: total / count for name, (total, count) in sums.items()}
+        return {name: total / max(count, 1.0) for name, (total, count) in sums.items()}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -57,9 +57,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base_id=names,
     )
     displacement = np.concatenate([0.01 * np.ones((n, 3)) * np.arange(n)[:, None] for n in count]).astype(np.float32)
+    # displaced copies of one crystal share its cell
+    first = [next(m for m in range(k - k % 4, k + 1) if count[m] == count[k]) for k in range(40)]
     np.savez(
         path / "harmonic_frames.npz",
-        **common,
+        **common | {"cell": common["cell"][first]},
         material=np.arange(40) // 4,
         ids=names[::4],
         split=splits[::4],
@@ -133,7 +135,7 @@ def test_size_limit(folder: Path) -> None:
 
 
 def test_unknown_source_lists_the_choices(folder: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, dft, harmonic"):
+    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, substituted, dft, harmonic"):
         load_frames("nonsense", ("train",), folder)
 
 
@@ -208,10 +210,41 @@ def test_the_epoch_holds_the_shares(folder: Path, tmp_path: Path) -> None:
 
 def test_constant_learning_rate_until_the_decay(folder: Path, tmp_path: Path) -> None:
     trainer = Trainer(config(tmp_path, 10), folder)
-    total = 10 * trainer.steps_per_epoch
-    rates = [trainer._learning_rate(step) for step in range(total)]
-    assert rates[total // 4] == rates[total // 2 - 1] == 1e-2
+    rates = [trainer._learning_rate(progress) for progress in np.linspace(0, 1, 101)]
+    assert 0 < rates[0] < 1e-2
+    assert rates[25] == rates[49] == 1e-2
     assert rates[-1] < 2e-3
+
+
+def test_pairs_of_displacements_are_drawn_and_compared(folder: Path, tmp_path: Path) -> None:
+    """Batches of constant size hold every unit once, pairs whole; the loss of pairs is reported."""
+    paired = config(tmp_path, 1)
+    paired.datasets, paired.share = ["labelled", "response"], {"labelled": 0.5, "response": 0.5}
+    paired.capacity = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300}
+    trainer = Trainer(paired, folder)
+    task = trainer.task
+    task._compiled.compile = False
+    batches = list(task.batches(torch.Generator().manual_seed(0)))
+    order = task.order(torch.Generator().manual_seed(0))
+    assert torch.equal(torch.cat(batches), order)
+    assert torch.bincount(task.owner[order]).tolist() == [32, 16]
+    assert all(task.size(batch) < 8 for batch in batches)
+    assert len(batches) < 20
+    trainer.fit()
+    assert set(trainer.validate()) == {"labelled_forces", "labelled_energy", "labelled_stress", "response_forces"}
+
+
+def test_a_network_grown_in_its_hidden_layers_computes_the_same(folder: Path, tmp_path: Path) -> None:
+    small = Trainer(config(tmp_path / "small", 1), folder)
+    small.fit()
+    wide = config(tmp_path / "wide", 1)
+    wide.arguments |= {"hidden": 24, "update": 40}
+    wide.initial = str(small.directory / "best.safetensors")
+    frames = load_frames("labelled", ("val",), folder)
+    small.network.load_state_dict(small.average.values)
+    found, expected = (predict_frames([t.network.eval()], frames) for t in (Trainer(wide, folder), small))
+    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-5)
+    np.testing.assert_allclose(found.energy, expected.energy, rtol=1e-5)
 
 
 def test_errors_are_those_of_known_offsets(folder: Path) -> None:

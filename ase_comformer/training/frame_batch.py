@@ -1,0 +1,175 @@
+"""A batch of frames as tensors, and the losses of a potential on it.
+
+Frames may stand in *pairs*: two displacements of one crystal, of which only the difference of the forces is compared.
+What a potential of another functional makes of the crystal at rest cancels in it, the response to displacements stays.
+Index letters: B frames, A atoms.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from ase.units import GPa
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ase_comformer.graph import CrystalGraph
+from ase_comformer.nn.potential import PotentialResult
+from ase_comformer.training.frames import Frames
+from ase_comformer.training.losses import smooth
+
+#: GPa, root mean square component at which a stress counts half.
+_LARGE_STRESS = 2.0
+#: Small numbers by which losses are rounded off at zero: eV/A squared, eV, GPa.
+_FORCE_WIDTH, _ENERGY_WIDTH, _STRESS_WIDTH = 1e-4, 0.01, 0.05
+
+
+@dataclass
+class FrameBatch:
+    """Graph and labels.
+
+    Attributes:
+        graph: plain, B crystals.
+        energy: (B,) eV in float64, zero where unknown.
+        forces: (A, 3) eV/A.
+        stress: (B, 3, 3) eV/A^3, zero where unknown.
+        fidelity: (B,) index into ``potential.FIDELITIES``.
+        partner: (A,) the same atom in the other frame of a pair; A where the frame stands alone.
+        has_forces, has_energy, has_stress: (B,) one where the label is known, zero elsewhere.
+    """
+
+    graph: CrystalGraph
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor
+    fidelity: Tensor
+    partner: Tensor
+    has_forces: Tensor
+    has_energy: Tensor
+    has_stress: Tensor
+
+    @classmethod
+    def of(cls, frames: Frames, other: NDArray[np.int64], cutoff: float) -> "FrameBatch":
+        """Labels in float32, energies in float64: they are large numbers with small differences.
+
+        Args:
+            frames: B of them.
+            other: (B,) the other frame of a pair, -1 where a frame stands alone.
+            cutoff: A, of the graph.
+        """
+        paired = other >= 0
+        shift = np.where(paired, frames.start[other] - frames.start, 0)
+        atoms = np.arange(len(frames.numbers))
+        partner = np.where(np.repeat(paired, frames.count), atoms + np.repeat(shift, frames.count), len(atoms))
+        has_energy, has_stress = np.isfinite(frames.energy), np.isfinite(frames.stress[:, 0, 0])
+        return cls(
+            graph=frames.graph(cutoff),
+            energy=torch.from_numpy(np.nan_to_num(frames.energy)),
+            forces=torch.from_numpy(frames.forces),
+            stress=torch.from_numpy(np.nan_to_num(frames.stress)),
+            fidelity=torch.from_numpy(frames.fidelity),
+            partner=torch.from_numpy(partner),
+            has_forces=torch.ones(len(frames)),
+            has_energy=torch.from_numpy(has_energy.astype(np.float32)),
+            has_stress=torch.from_numpy(has_stress.astype(np.float32)),
+        )
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Sizes of a batch of constant shape: frames, atoms, edges, and pairs of receiving and sending atom."""
+
+    frames: int
+    atoms: int
+    edges: int
+    pairs: int
+
+
+def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
+    """The batch filled up to ``capacity`` with atoms, edges and frames that count nothing; None where it is too large.
+
+    The last frame is empty and owns what is added; the edges go from its first atom to itself and have no weight.
+    """
+    graph = batch.graph
+    atoms = len(graph.numbers)
+    pairs = len(torch.unique(graph.edge_receiver * atoms + graph.edge_atom))
+    more_atoms, more_edges = capacity.atoms - atoms, capacity.edges - len(graph.edge_receiver)
+    more_frames, more_pairs = capacity.frames - len(graph.atom_count), capacity.pairs - pairs
+    if min(more_atoms, more_edges, more_frames, more_pairs) < 1:
+        return None
+
+    def filled(values: Tensor, count: int, value: float) -> Tensor:
+        return torch.cat([values, values.new_full((count, *values.shape[1:]), value)])
+
+    owner = filled(graph.node_crystal, more_atoms, capacity.frames - 1)
+    cells = torch.eye(3, dtype=graph.cell.dtype).expand(more_frames, 3, 3)
+    return FrameBatch(
+        graph=replace(
+            graph,
+            numbers=filled(graph.numbers, more_atoms, 1),
+            node_crystal=owner,
+            node_weight=filled(graph.node_weight, more_atoms, 0.0),
+            edge_receiver=filled(graph.edge_receiver, more_edges, atoms),
+            edge_atom=filled(graph.edge_atom, more_edges, atoms),
+            edge_vector=filled(graph.edge_vector, more_edges, 1.0),
+            edge_weight=filled(graph.edge_weight, more_edges, 0.0),
+            atom_node=torch.arange(capacity.atoms),
+            atom_crystal=owner,
+            cell=torch.cat([graph.cell, cells]),
+            volume=filled(graph.volume, more_frames, 1.0),
+            atom_count=filled(graph.atom_count, more_frames, 1),
+        ),
+        energy=filled(batch.energy, more_frames, 0.0),
+        forces=filled(batch.forces, more_atoms, 0.0),
+        stress=filled(batch.stress, more_frames, 0.0),
+        fidelity=filled(batch.fidelity, more_frames, 0),
+        partner=filled(torch.where(batch.partner == atoms, capacity.atoms, batch.partner), more_atoms, capacity.atoms),
+        has_forces=filled(batch.has_forces, more_frames, 0.0),
+        has_energy=filled(batch.has_energy, more_frames, 0.0),
+        has_stress=filled(batch.has_stress, more_frames, 0.0),
+    )
+
+
+def tensors_of(batch: FrameBatch) -> dict[str, Tensor]:
+    """All tensors of a plain batch by name, those of the graph with the prefix ``graph.``; see ``batch_of``."""
+    found = {f"graph.{part.name}": getattr(batch.graph, part.name) for part in fields(CrystalGraph)}
+    found |= {part.name: getattr(batch, part.name) for part in fields(FrameBatch) if part.name != "graph"}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def batch_of(tensors: dict[str, Tensor]) -> FrameBatch:
+    """What ``tensors_of`` took apart."""
+    graph = {name.removeprefix("graph."): value for name, value in tensors.items() if name.startswith("graph.")}
+    own = {name: value for name, value in tensors.items() if not name.startswith("graph.")}
+    return FrameBatch(graph=CrystalGraph(**graph), **own)
+
+
+def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[Tensor, Tensor]]:
+    """Loss name -> (B,) values, and (B,) one where the label is known.
+
+    Forces and stresses of a frame weigh less the larger they are, so that strong rattles, of which the labels are
+    least certain, do not drown the gentle ones, on which volumes and elastic constants rest.
+    """
+    graph = batch.graph
+    count, owner = graph.atom_count, graph.atom_crystal
+
+    def mean(values: Tensor) -> Tensor:
+        return values.new_zeros(batch.has_forces.shape[0]).index_add(0, owner, values) / count
+
+    def difference(values: Tensor) -> Tensor:
+        """Between the frames of a pair; the values themselves of single frames."""
+        return values - torch.cat([values, torch.zeros_like(values[:1])])[batch.partner]
+
+    error, label = difference(found.forces - batch.forces), difference(batch.forces)
+    size = mean(label.square().sum(1)).sqrt()
+    width = _FORCE_WIDTH
+    forces = mean((error.square().sum(1) + width).sqrt() - width**0.5) / (1 + size)
+    energy = smooth((found.energy - batch.energy) / count, _ENERGY_WIDTH).to(forces.dtype)
+    actual = batch.stress / GPa
+    size = actual.square().mean(dim=(1, 2)).sqrt() / _LARGE_STRESS
+    stress = smooth(found.stress / GPa - actual, _STRESS_WIDTH).mean(dim=(1, 2)) / (1 + size)
+    return {
+        "forces": (forces, batch.has_forces),
+        "energy": (energy, batch.has_energy),
+        "stress": (stress, batch.has_stress),
+    }

@@ -1,0 +1,130 @@
+"""Batches of frames: pairs, padding, and the compiled step against plain autograd."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+
+from ase_comformer.nn.potential import Potential, derivatives
+from ase_comformer.training.compiled import CompiledStep
+from ase_comformer.training.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
+from ase_comformer.training.frames import Frames, join
+
+CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150)
+WEIGHTS = {"energy": 2.0, "stress": 0.3}
+
+
+def frames_of(atoms: Atoms, count: int, seed: int, known: bool) -> Frames:
+    """Displaced copies of one cell with random labels; energies and stresses only where ``known``."""
+    generator = np.random.default_rng(seed)
+    n = len(atoms)
+    shift = 0.05 * generator.normal(size=(count * n, 3))
+    return Frames(
+        numbers=np.tile(atoms.numbers, count).astype(np.int64),
+        positions=np.tile(atoms.positions, (count, 1)) + shift,
+        forces=generator.normal(size=(count * n, 3)).astype(np.float32),
+        cell=np.tile(atoms.cell.array, (count, 1, 1)),
+        count=np.full(count, n),
+        energy=generator.normal(size=count) if known else np.full(count, np.nan),
+        stress=(0.01 * generator.normal(size=(count, 3, 3)) if known else np.full((count, 3, 3), np.nan)).astype("f4"),
+        fidelity=np.zeros(count, dtype=np.int64),
+        kind=np.full(count, "x"),
+        group=np.full(count, atoms.get_chemical_formula()),
+        displacement=shift.astype(np.float32),
+    )
+
+
+@pytest.fixture
+def frames() -> Frames:
+    salt, metal = bulk("NaCl", "rocksalt", a=5.6, cubic=True), bulk("Mg")
+    return join([frames_of(salt, 2, 0, known=False), frames_of(metal, 2, 1, known=True)])
+
+
+@pytest.fixture
+def batch(frames: Frames) -> FrameBatch:
+    """The first two frames are a pair, the others stand alone."""
+    return FrameBatch.of(frames, np.array([1, 0, -1, -1]), 4.5)
+
+
+@pytest.fixture
+def network() -> Potential:
+    torch.manual_seed(0)
+    return Potential(scalars=8, vectors=4, layers=2, hidden=8, graph_settings={"cutoff": 4.5})
+
+
+def test_neighbouring_frames_of_one_cell_are_pairs(frames: Frames) -> None:
+    assert frames.pairs().tolist() == [[0, 1], [2, 3]]
+    strained = frames.take(np.array([0, 1]))
+    strained.cell[1] *= 1.01
+    assert not len(strained.pairs())
+
+
+def test_edge_counts_are_those_of_the_graph(frames: Frames) -> None:
+    graph = frames.graph(4.5)
+    expected = torch.bincount(graph.node_crystal[graph.edge_receiver]).numpy()
+    np.testing.assert_array_equal(frames.edge_counts(4.5), expected)
+
+
+def test_only_the_difference_of_the_forces_of_a_pair_counts(batch: FrameBatch, network: Potential) -> None:
+    found = derivatives(network, batch.graph, batch.fidelity)
+    before = frame_losses(found, batch)["forces"][0]
+    found.forces[:16] += torch.tensor([1.0, -2.0, 3.0]).repeat(8, 1).repeat(2, 1)  # on both frames of the pair
+    torch.testing.assert_close(frame_losses(found, batch)["forces"][0], before)
+    found.forces[16:] += 1.0
+    assert (frame_losses(found, batch)["forces"][0] != before).tolist() == [False, False, True, True]
+
+
+def test_unknown_labels_do_not_count(batch: FrameBatch, network: Potential) -> None:
+    losses = frame_losses(derivatives(network, batch.graph, batch.fidelity), batch)
+    assert {name: known.tolist() for name, (_, known) in losses.items()} == {
+        "forces": [1, 1, 1, 1],
+        "energy": [0, 0, 1, 1],
+        "stress": [0, 0, 1, 1],
+    }
+    assert all(torch.isfinite(values).all() for values, _ in losses.values())
+
+
+def test_padding_changes_no_loss(batch: FrameBatch, network: Potential) -> None:
+    filled = padded(batch, CAPACITY)
+    assert filled is not None
+    sizes = {len(filled.graph.atom_count), len(filled.energy), len(filled.has_forces)}
+    assert sizes == {CAPACITY.frames}
+    assert len(filled.forces) == len(filled.partner) == len(filled.graph.numbers) == CAPACITY.atoms
+    assert len(filled.graph.edge_receiver) == CAPACITY.edges
+    plain, full = (frame_losses(derivatives(network, b.graph, b.fidelity), b) for b in (batch, filled))
+    for name, (values, known) in plain.items():
+        torch.testing.assert_close(full[name][0][:4], values, rtol=1e-4, atol=1e-5)
+        assert full[name][1].tolist() == [*known.tolist(), 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["frames", "atoms", "edges", "pairs"])
+def test_a_batch_beyond_the_capacity_is_not_padded(batch: FrameBatch, name: str) -> None:
+    assert padded(batch, Capacity(**{**vars(CAPACITY), name: 4})) is None
+
+
+def test_a_batch_survives_being_taken_apart(batch: FrameBatch) -> None:
+    again = tensors_of(batch_of(tensors_of(batch)))
+    assert all(torch.equal(again[name], value) for name, value in tensors_of(batch).items())
+
+
+def test_the_traced_step_has_the_gradients_of_autograd(batch: FrameBatch, network: Potential) -> None:
+    filled = padded(batch, CAPACITY)
+    assert filled is not None
+    step = CompiledStep(network, WEIGHTS, CAPACITY, compile=False)
+    loss, totals = step(filled)
+    traced = {name: value.grad.clone() for name, value in network.named_parameters()}
+    network.zero_grad()
+    losses = frame_losses(derivatives(network, batch.graph, batch.fidelity, create_graph=True), batch)
+    expected = sum(WEIGHTS.get(name, 1.0) * (values * known).sum() / 4 for name, (values, known) in losses.items())
+    expected.backward()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-4)
+    assert totals["stress"][1] == 2
+    for name, value in network.named_parameters():
+        wanted = torch.zeros_like(value) if value.grad is None else value.grad
+        torch.testing.assert_close(traced[name], wanted, rtol=1e-3, atol=1e-4, msg=name)
+    # another batch of the same shape, with other neighbours
+    batch.graph.edge_vector *= 1.01
+    again = padded(batch, CAPACITY)
+    assert again is not None
+    assert step(again)[0] != loss
