@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.neighbours import SkinNeighbours
+from ase_comformer.nn.analytic import AnalyticPotential
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
 from ase_comformer.structure import MINIMUM_DISTANCE
@@ -64,6 +65,7 @@ class EnergySurface:
 
     def __init__(self, networks: Sequence[Potential], *, use_symmetry: bool = True, skin: float = 0.6) -> None:
         self.networks = list(networks)
+        self._analytic = [AnalyticPotential(network) for network in self.networks]
         self.settings: GraphSettings = self.networks[0].graph_settings
         parameter = next(self.networks[0].parameters())
         self.dtype, self.device = parameter.dtype, parameter.device
@@ -101,7 +103,10 @@ class EnergySurface:
             _warn_about_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
         topologies = self._topologies_of(graph)
-        members = [derivatives(network, graph, topologies=topologies) for network in self.networks]
+        if graph.is_reduced:
+            members = [derivatives(network, graph, topologies=topologies) for network in self.networks]
+        else:
+            members = [potential.derivatives(graph, topologies) for potential in self._analytic]
         energies, forces, stress = (
             torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
             for name in ("energies", "forces", "stress")

@@ -146,24 +146,33 @@ class ZBLRepulsion(nn.Module):
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry) -> Tensor:
         """(n,) eV, half of the pair energies of every node."""
-        receiver, sender = graph.numbers[graph.edge_receiver], graph.numbers[graph.edge_sender]
-        reach = (self.radius[receiver] + self.radius[sender]).to(edge.distance.dtype)
-        nothing = edge.distance.new_zeros(len(graph.numbers))
         # few pairs are that close; the others need not be evaluated
-        close = slice(None) if self.every_pair else torch.nonzero(edge.distance < reach).squeeze(1)
-        distance = edge.distance[close]
-        if not len(distance):
+        close = None if self.every_pair else self.close_pairs(graph, edge.distance)
+        nothing = edge.distance.new_zeros(len(graph.numbers))
+        if close is not None and not len(close):
             return nothing
-        first, second = receiver[close].to(distance.dtype), sender[close].to(distance.dtype)
+        receiver = graph.edge_receiver if close is None else graph.edge_receiver[close]
+        return nothing.index_add(0, receiver, self.pair_energies(graph, edge.distance, close))
+
+    def close_pairs(self, graph: CrystalGraph, distance: Tensor) -> Tensor:
+        """Edges closer than the sum of the covalent radii."""
+        reach = self.radius[graph.numbers]
+        return torch.nonzero(distance < reach[graph.edge_receiver] + reach[graph.edge_sender]).squeeze(1)
+
+    def pair_energies(self, graph: CrystalGraph, distance: Tensor, close: Tensor | None = None) -> Tensor:
+        """(k,) eV, half of the energies of the edges ``close``, of all where None; weights of orbits included."""
+        chosen = slice(None) if close is None else close
+        distance, weight = distance[chosen], graph.edge_weight[chosen]
+        receiver, sender = graph.numbers[graph.edge_receiver[chosen]], graph.numbers[graph.edge_sender[chosen]]
+        reach = (self.radius[receiver] + self.radius[sender]).to(distance.dtype)
+        first, second = receiver.to(distance.dtype), sender.to(distance.dtype)
         x = distance / (0.8854 * 0.529177 / (first**0.23 + second**0.23))
         screening = sum(
             factor * torch.exp(-rate * x)
             for factor, rate in ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016))
         )
         coulomb = 14.399645 * first * second / distance  # e^2 / (4 pi eps0) in eV A
-        energy = 0.5 * coulomb * screening * polynomial_envelope(distance / reach[close], 1.0)
-        energy = energy * graph.edge_weight[close]
-        return nothing.index_add(0, graph.edge_receiver[close], energy)
+        return 0.5 * weight * coulomb * screening * polynomial_envelope(distance / reach, 1.0)
 
 
 def derivatives(
@@ -184,21 +193,28 @@ def derivatives(
         topologies: of ``graph``, where the caller has them.
         create_graph: keep what a loss on forces and stress needs.
     """
+    orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
     vectors = graph.edge_vector.detach().requires_grad_(True)
     with torch.enable_grad():
         node_energy, features = network(replace(graph, edge_vector=vectors), fidelity, topologies)
-        orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
         total = (node_energy * orbit_size).sum()
+        gradient: Tensor | None = None
         if len(vectors) and total.requires_grad:
             (gradient,) = torch.autograd.grad(total, vectors, create_graph=create_graph, allow_unused=True)
-            gradient = torch.zeros_like(vectors) if gradient is None else gradient
-        else:
-            gradient = torch.zeros_like(vectors)
+    return result_of(graph, node_energy, features, torch.zeros_like(vectors) if gradient is None else gradient)
+
+
+def result_of(graph: CrystalGraph, node_energy: Tensor, features: Tensor, gradient: Tensor) -> PotentialResult:
+    """Energies, forces and stresses from the energies (n,) and features (n, C) of nodes and the derivative (E, 3).
+
+    ``gradient`` is that of the energies of whole crystals in the edge vectors of ``graph``, plain or reduced.
+    """
     energies = node_energy[graph.atom_node]
     # totals are large numbers whose differences matter: in float64 whatever the network's precision
     energy = energies.new_zeros(graph.crystal_count, dtype=torch.float64).index_add(
         0, graph.atom_crystal, energies.double()
     )
+    orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
     forces = _forces(graph, gradient, orbit_size)
     return PotentialResult(energy, energies, forces, _stress(graph, gradient), features[graph.atom_node])
 

@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: Non-zeros below which gathering rows costs less than setting up a sparse matrix.
+_FEW = 5000
+
 
 class SparsePattern:
     """Where the non-zeros of a matrix (rows, width) are, row by row.
@@ -27,7 +30,7 @@ class SparsePattern:
             than by sorting.
 
     Attributes:
-        rows: (K,) int64, row of every non-zero, where ``of_tensors`` made the pattern.
+        rows: (K,) int64, row of every non-zero, where they are known.
     """
 
     def __init__(
@@ -90,6 +93,33 @@ def sparse_product(pattern: SparsePattern, values: Tensor | None, table: Tensor)
     return _Product.apply(pattern, values, table)
 
 
+def bare_product(pattern: SparsePattern, values: Tensor | None, table: Tensor) -> Tensor:
+    """``sparse_product`` without derivatives."""
+    if len(pattern.columns) == 0:
+        return table.new_zeros(len(pattern.offsets), table.shape[1])
+    return torch.embedding_bag(table, pattern.columns, pattern.offsets, False, 0, False, values)[0]
+
+
+def bare_sampled(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
+    """(K,) scalar products of row r of ``left`` and row c of ``right`` for every non-zero (r, c), no derivatives."""
+    columns = pattern.columns
+    if len(columns) == 0:
+        return left.new_zeros(0)
+    if pattern.rows is None and len(columns) < _FEW:
+        pattern.rows = torch.repeat_interleave(torch.diff(pattern.ends()))
+    if pattern.rows is not None:
+        return (left[pattern.rows] * right[columns]).sum(1)
+    _silence_beta_warning()
+    where = torch.sparse_csr_tensor(
+        pattern.ends(),
+        columns,
+        left.new_zeros(len(columns)),
+        size=(len(pattern.offsets), pattern.width),
+        check_invariants=False,
+    )
+    return torch.sparse.sampled_addmm(where, left.contiguous(), right.contiguous().t(), beta=0).values()
+
+
 class _Product(torch.autograd.Function):
     """S table."""
 
@@ -97,9 +127,7 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, pattern: SparsePattern, values: Tensor | None, table: Tensor) -> Tensor:
         ctx.pattern = pattern
         ctx.save_for_backward(values, table)
-        if len(pattern.columns) == 0:
-            return table.new_zeros(len(pattern.offsets), table.shape[1])
-        return torch.embedding_bag(table, pattern.columns, pattern.offsets, False, 0, False, values)[0]
+        return bare_product(pattern, values, table)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
@@ -122,20 +150,7 @@ class _Sampled(torch.autograd.Function):
     def forward(ctx: Any, pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
         ctx.pattern = pattern
         ctx.save_for_backward(left, right)
-        columns = pattern.columns
-        if len(columns) == 0:
-            return left.new_zeros(0)
-        if ctx.pattern.rows is not None:
-            return (left[ctx.pattern.rows] * right[columns]).sum(1)
-        _silence_beta_warning()
-        where = torch.sparse_csr_tensor(
-            pattern.ends(),
-            columns,
-            left.new_zeros(len(columns)),
-            size=(len(pattern.offsets), pattern.width),
-            check_invariants=False,
-        )
-        return torch.sparse.sampled_addmm(where, left.contiguous(), right.contiguous().t(), beta=0).values()
+        return bare_sampled(pattern, left, right)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
+from ase_comformer.nn.analytic import AnalyticPotential
+from ase_comformer.nn.message_sums import SumTopology
+from ase_comformer.nn.potential import FIDELITIES, Potential
 from ase_comformer.training.frames import Frames
 
 _ATOMS_PER_BATCH = 1000
@@ -30,16 +32,17 @@ class Predicted:
 
 def predict_frames(networks: Sequence[Potential], frames: Frames, fidelity: str = FIDELITIES[0]) -> Predicted:
     """Mean of the networks on all frames, in batches of about a thousand atoms."""
+    potentials = [AnalyticPotential(network) for network in networks]
     batch = np.cumsum(frames.count) // _ATOMS_PER_BATCH
     parts: list[list[NDArray[np.floating]]] = []
     for number in np.unique(batch):
         chosen = frames.take(np.flatnonzero(batch == number))
         found = []
-        for network in networks:
+        for network, potential in zip(networks, potentials, strict=True):
             parameter = next(network.parameters())
-            graph = chosen.graph(network.graph_settings.cutoff, parameter.dtype)
-            token = torch.full((len(chosen),), network.fidelities.index(fidelity))
-            found.append(derivatives(network, graph.to(device=parameter.device), token.to(parameter.device)))
+            graph = chosen.graph(network.graph_settings.cutoff, parameter.dtype).to(device=parameter.device)
+            token = torch.full((len(chosen),), network.fidelities.index(fidelity), device=parameter.device)
+            found.append(potential.derivatives(graph, [SumTopology.of(graph)], token))
         means = [
             np.mean([getattr(result, key).detach().double().cpu().numpy() for result in found], axis=0) for key in _KEYS
         ]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.training.config import TrainingConfig, copy_config
+from ase_comformer.training.distributed import Processes
 from ase_comformer.training.frame_task import FrameTask
 from ase_comformer.training.optimisers import make_optimisers
 from ase_comformer.training.task import Task
@@ -81,6 +82,7 @@ class Trainer:
             self._take_initial(Path(config.initial))
         self.average = MovingAverage(self.network, config.ema)
         self.optimisers = make_optimisers(self.network, config)
+        self.processes = Processes()
         self.epoch, self.best = 0, math.inf
 
     def _take_initial(self, path: Path) -> None:
@@ -117,6 +119,9 @@ class Trainer:
         while self.epoch < self.config.epochs:
             start = time.perf_counter()
             training = self._one_epoch()
+            if self.processes.rank > 0:
+                self.epoch += 1
+                continue
             validation = self.validate()
             criterion = self.config.criterion or dict.fromkeys(validation, 1.0)
             score = sum(weight * validation[name] for name, weight in criterion.items())
@@ -141,11 +146,13 @@ class Trainer:
         generator = torch.Generator().manual_seed(config.seed * 100_003 + self.epoch)
         self.network.train()
         sums: dict[str, tuple[float, float]] = {}
-        done = 0
-        for samples in self.task.batches(generator):
-            self._set_learning_rate((self.epoch + done / self.task.samples_per_epoch) / config.epochs)
-            done += len(samples)
+        batches = list(self.task.batches(generator))
+        # the same number for every process: the few batches that are left over wait for another epoch
+        own = batches[self.processes.rank :: self.processes.count][: len(batches) // self.processes.count]
+        for number, samples in enumerate(own):
+            self._set_learning_rate((self.epoch + number / len(own)) / config.epochs)
             loss, totals = self.task.backward(samples)
+            loss = self.processes.average(loss, self.network.parameters())
             for name, (total, count) in totals.items():
                 before = sums.get(name, (0.0, 0.0))
                 sums[name] = (before[0] + total, before[1] + count)
@@ -228,10 +235,16 @@ def run(config_path: Path) -> None:
     directory = Path(config.output) / config.name
     directory.mkdir(parents=True, exist_ok=True)
     copy_config(Path(config_path), directory / "config.toml")
-    to_file = logging.FileHandler(directory / "train.log")
+    if Processes().rank == 0:
+        _log_to(directory / "train.log")
+    Trainer(config).fit()
+
+
+def _log_to(path: Path) -> None:
+    """Log to the terminal and to a file."""
+    to_file = logging.FileHandler(path)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     package = logging.getLogger("ase_comformer")
     package.setLevel(logging.INFO)
     for handler in (to_file, RichHandler(show_path=False)):
         package.addHandler(handler)
-    Trainer(config).fit()

@@ -1,0 +1,93 @@
+"""Edge vectors to weighted harmonics and radial basis, and derivatives of the energy in these back to the vectors.
+
+The outermost part of ``analytic``; conventions and index letters as there.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ase_comformer.graph import CrystalGraph
+from ase_comformer.nn.cartesian import CartesianTrunk
+from ase_comformer.nn.message_sums import SumTopology
+from ase_comformer.nn.radial import BesselBasis
+
+
+class EdgeGradient:
+    """Edge vectors to weighted harmonics (9, E) and radial basis (E, K), and back."""
+
+    def __init__(self, trunk: CartesianTrunk, graph: CrystalGraph) -> None:
+        self.trunk = trunk
+        distance = graph.edge_vector.norm(dim=1, keepdim=True)
+        self.distance, self.unit = distance.squeeze(1), graph.edge_vector / distance
+        self.basis, self.envelope = trunk.radial_basis(self.distance)
+        self.scale = (graph.edge_weight / trunk.mean_neighbours).unsqueeze(1)
+        self.weight = self.envelope * self.scale
+        self.tensor = trunk.basis.harmonics(self.unit)
+        one = torch.ones_like(distance)
+        self.harmonics = (self.weight * torch.cat([one, self.unit, self.tensor], dim=1)).t()
+
+    def backward(self, parts: Sequence["PartGradient"], d_weight: Tensor) -> Tensor:
+        """(E, 3) from what the parts have gathered and the derivative (E,) in the weight alone."""
+        if len(parts) == 1:
+            d_harmonics, d_basis = parts[0].d_harmonics(), parts[0].d_basis
+        else:
+            d_harmonics, d_basis = torch.empty_like(self.harmonics.t()), torch.empty_like(self.basis)
+            for part in parts:
+                d_harmonics[part.topology.edges], d_basis[part.topology.edges] = part.d_harmonics(), part.d_basis
+        scalar, vector, tensor = d_harmonics.split((1, 3, 5), dim=1)
+        # the dyad of the unit vector, twice, with the matrices of the harmonics
+        matrices = (tensor @ self.trunk.basis.matrices.to(tensor.dtype).flatten(1)).view(-1, 3, 3)
+        turned = (matrices @ self.unit.unsqueeze(2)).squeeze(2)
+        along = ((vector + turned) * self.unit).sum(1, keepdim=True)
+        d_unit = self.weight * (vector + 2 * turned)
+        slopes, envelope_slope = _radial_slopes(self.trunk.radial_basis, self.distance, self.basis, self.envelope)
+        d_envelope = (d_weight.unsqueeze(1) + scalar + along) * self.scale
+        d_distance = d_envelope * envelope_slope + (d_basis * slopes).sum(1, keepdim=True)
+        d_unit = d_unit / self.distance.unsqueeze(1)
+        return d_unit + (d_distance - (d_unit * self.unit).sum(1, keepdim=True)) * self.unit
+
+
+def _radial_slopes(radial: BesselBasis, distance: Tensor, basis: Tensor, envelope: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives in the distance (E,) of the basis (E, K) and of its envelope (E, 1)."""
+    p, cutoff = radial.power, radial.cutoff
+    x = (distance / cutoff).clamp(max=1.0).unsqueeze(1)
+    slope = x ** (p - 1) * (1 - x).square() * (-p * (p + 1) * (p + 2) / (2 * cutoff))
+    order = torch.arange(1, radial.count + 1, dtype=distance.dtype, device=distance.device) * math.pi
+    phase = x * order
+    # b = sqrt(2) sin(phase) / (pi x) envelope
+    change = torch.cos(phase) * (order * (envelope / cutoff)) + torch.sin(phase) * slope
+    return change * (math.sqrt(2.0) / math.pi / x) - basis / distance.unsqueeze(1), slope
+
+
+class PartGradient:
+    """The edges to some of the nodes: their basis, harmonics, and what layers gather of derivatives in them.
+
+    ``keep`` stores what a layer has computed of edges; otherwise it is computed again on the way back.
+    """
+
+    def __init__(self, geometry: EdgeGradient, topology: SumTopology, keep: bool) -> None:
+        self.topology, self.keep = topology, keep
+        own = slice(None) if topology.edges is None else topology.edges
+        self.basis, harmonics = geometry.basis[own], geometry.harmonics[:, own]
+        self.values = torch.cat([harmonics, harmonics[:1]])[:, topology.order].flatten()
+        self._d_values: Tensor | None = None
+        self.d_basis = torch.zeros(())
+
+    def add(self, d_values: Tensor, d_basis: Tensor) -> None:
+        """Derivatives of one layer."""
+        if self._d_values is None:
+            self._d_values, self.d_basis = d_values, d_basis
+        else:
+            self._d_values, self.d_basis = self._d_values + d_values, self.d_basis + d_basis
+
+    def d_harmonics(self) -> Tensor:
+        """(e, 9): the last block of values, that of the pairs, is the first harmonic again."""
+        assert self._d_values is not None
+        blocks = self._d_values.view(10, -1).t()
+        found = torch.empty_like(blocks)
+        found[self.topology.order] = blocks
+        found[:, 0] += found[:, 9]
+        return found[:, :9]

@@ -1,0 +1,63 @@
+"""Errors of potentials against the number of crystals: ``python -m benchmarks.potential_learning_curve RUN...``.
+
+Each RUN is the folder of a finished training run (``runs/NAME``) of ``potential-curve-*.toml``: the same few frame
+visits with more and more crystals. Its last averaged weights are evaluated on the validation split.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+
+from ase_comformer.nn.potential import Potential
+from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.frame_predictions import predict_frames
+from ase_comformer.training.frame_task import FrameTask
+from ase_comformer.training.frames import load_frames
+from ase_comformer.training.surface_metrics import response_errors, surface_errors
+
+
+def network_of(run: Path, config: TrainingConfig) -> Potential:
+    """The averaged weights of the last checkpoint."""
+    network = Potential(**config.arguments)
+    prefix = "average."
+    tensors = load_file(run / "checkpoint.safetensors")
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    return network.eval().requires_grad_(False)
+
+
+def row(run: Path) -> list[str]:
+    """Name, crystals, frames, and errors on the gentle labelled frames and on responses of the validation split."""
+    config = TrainingConfig.read(run / "config.toml")
+    train = FrameTask(config, Potential(**config.arguments), None).train_set
+    network = network_of(run, config)
+    labelled = load_frames("labelled", ["val"])
+    labelled = labelled.take(np.flatnonzero(np.isin(labelled.kind, ["rattle_s", "strain"])))
+    errors = surface_errors(labelled, predict_frames([network], labelled))
+    response = response_errors([network], load_frames("response", ["val"], max_atoms=40))
+    counts = [str(len(np.unique(train.group))), str(len(train))]
+    shown = [f"{errors.energy:.1f}", f"{errors.between:.1f}", f"{errors.force:.1f}", f"{errors.stress:.2f}"]
+    return [config.name, *counts, *shown, f"{response.relative_force:.3f}"]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    table = Table(title="labelled frames, val, rattle_s and strain; response to small displacements, val")
+    headings = ("run", "crystals", "frames", "E meV/atom", "between", "F meV/A", "stress GPa", "response RMSE/RMS")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for run in given.runs:
+        table.add_row(*row(run))
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

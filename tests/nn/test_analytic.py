@@ -1,0 +1,77 @@
+"""Derivatives written out against autograd: every structure, whole and in parts, any depth, several crystals."""
+
+from functools import cache
+
+import pytest
+import torch
+from ase.build import bulk
+
+from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, collate
+from ase_comformer.nn.analytic import AnalyticPotential
+from ase_comformer.nn.message_sums import SumTopology
+from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
+from ase_comformer.testing import assert_relative
+from surface_structures import STRUCTURES
+
+SETTINGS = GraphSettings(cutoff=4.5)
+PARTS = ("energy", "energies", "forces", "features")
+TOLERANCE = 1e-12
+
+
+@cache
+def network(layers: int = 2) -> Potential:
+    with torch.random.fork_rng():
+        torch.manual_seed(layers)
+        potential = Potential(
+            scalars=12, vectors=6, layers=layers, hidden=10, update=20, graph_settings={"cutoff": SETTINGS.cutoff}
+        )
+        with torch.no_grad():
+            for value in potential.parameters():
+                value.add_(torch.randn_like(value), alpha=0.1)
+            potential.element_reference.normal_()
+            potential.energy_scale.fill_(5.0)
+    return potential.double().eval().requires_grad_(False)
+
+
+def assert_same(found: PotentialResult, expected: PotentialResult, stress: bool = True) -> None:
+    for name in (*PARTS, *(["stress"] if stress else [])):
+        assert_relative(getattr(found, name), getattr(expected, name), TOLERANCE, name)
+
+
+def graph_of(name: str) -> CrystalGraph:
+    return collate([build_graph(STRUCTURES[name], SETTINGS)])
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_results_are_those_of_autograd(name: str) -> None:
+    graph = graph_of(name)
+    expected = derivatives(network(), graph)
+    potential = AnalyticPotential(network())
+    for topologies in ([SumTopology.of(graph)], SumTopology.parts(graph, 50)):
+        assert_same(potential.derivatives(graph, topologies), expected, stress=name != "wire")
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_any_depth_several_crystals_and_fidelities(layers: int) -> None:
+    graph = collate([build_graph(STRUCTURES[name], SETTINGS) for name in ("triclinic", "quartz 32", "one atom")])
+    fidelity = torch.tensor([0, 2, 1])
+    expected = derivatives(network(layers), graph, fidelity)
+    found = AnalyticPotential(network(layers)).derivatives(graph, [SumTopology.of(graph)], fidelity)
+    assert_same(found, expected)
+
+
+def test_overlapping_atoms_feel_the_nuclear_repulsion() -> None:
+    atoms = STRUCTURES["one atom"].repeat((2, 1, 1))
+    atoms.positions[1] = atoms.positions[0] + [0.7, 0.1, 0.0]
+    graph = collate([build_graph(atoms, SETTINGS)])
+    expected = derivatives(network(), graph)
+    assert expected.forces.abs().max() > 10
+    assert_same(AnalyticPotential(network()).derivatives(graph, [SumTopology.of(graph)]), expected)
+
+
+def test_an_atom_without_neighbours_has_its_reference_energy() -> None:
+    graph = collate([build_graph(bulk("Ne", "sc", a=9.0), SETTINGS)])
+    found = AnalyticPotential(network()).derivatives(graph, [SumTopology.of(graph)])
+    assert float(found.energy) == pytest.approx(float(network().element_reference[0, 10]), rel=1e-12)
+    assert not found.forces.any()
+    assert not found.stress.any()
