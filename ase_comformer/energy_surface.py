@@ -20,7 +20,7 @@ from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_
 from ase_comformer.neighbours import SkinNeighbours
 from ase_comformer.nn.analytic import AnalyticPotential
 from ase_comformer.nn.message_sums import SumTopology
-from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
+from ase_comformer.nn.potential import Potential, PotentialResult
 from ase_comformer.structure import MINIMUM_DISTANCE
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
 from ase_comformer.symmetry_following import FollowedGroup, cell_multiple
@@ -35,8 +35,9 @@ EXACT_SYMMETRY = 1e-8
 NOVELTY_WARNING = 1.0
 #: Edges whose sums are made together; more are taken in parts, which keeps arrays in the caches and memory small.
 LARGEST_PART = 20_000
-#: Atoms above which looking for symmetry costs more than it saves (spglib is quadratic).
-_SYMMETRY_ATOMS = 200
+#: Atoms below which the plain graph of a single structure is as fast, and above which looking for symmetry costs more
+#: than it saves (spglib is quadratic).
+_SYMMETRY_ATOMS = (16, 200)
 
 
 @dataclass
@@ -80,7 +81,7 @@ class EnergySurface:
         """Results of one structure; fast for a sequence of similar ones."""
         composition = atoms.numbers.tobytes()
         crystal = None
-        if self.use_symmetry and self._unsymmetric != composition:
+        if self.use_symmetry and len(atoms) >= _SYMMETRY_ATOMS[0] and self._unsymmetric != composition:
             crystal = self._reduced(atoms)
             self._unsymmetric = composition if crystal is None else None
         if crystal is None:
@@ -103,10 +104,7 @@ class EnergySurface:
             _warn_about_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
         topologies = self._topologies_of(graph)
-        if graph.is_reduced:
-            members = [derivatives(network, graph, topologies=topologies) for network in self.networks]
-        else:
-            members = [potential.derivatives(graph, topologies) for potential in self._analytic]
+        members = [potential.derivatives(graph, topologies) for potential in self._analytic]
         energies, forces, stress = (
             torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
             for name in ("energies", "forces", "stress")
@@ -151,7 +149,7 @@ class EnergySurface:
         return torch.stack(found).to("cpu", torch.float64).numpy()
 
     def _reduced(self, atoms: Atoms) -> SurfaceCrystal | None:
-        if not atoms.pbc.all() or len(atoms) > _SYMMETRY_ATOMS:
+        if not atoms.pbc.all() or len(atoms) > _SYMMETRY_ATOMS[1]:
             return None
         followed = self._followed
         group = followed.on(atoms, EXACT_SYMMETRY) if followed is not None else None

@@ -54,9 +54,11 @@ class FollowedGroup:
         copies -= np.rint(copies)
         images = np.einsum("gxy,ay->gax", group.fractional_rotations, basis)
         miss = images + group.translations[:, None] - basis[group.permutations]
-        shifts = np.rint(miss)
+        # the origin may have moved, by half a lattice vector even: atoms are rounded relative to the first one
+        origin = miss[:, :1] - np.rint(miss[:, :1])
+        shifts = np.rint(miss - origin)
         miss -= shifts
-        # the origin may have moved: what all atoms miss in common belongs to the translation
+        # what all atoms miss in common belongs to the translation
         common = miss.mean(axis=1)
         miss -= common[:, None]
         error = max(np.abs(copies @ cell).max(initial=0.0), np.abs(miss @ cell).max(initial=0.0))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.spacegroup import crystal as spacegroup_crystal
 
 from ase_comformer.energy_surface import EnergySurface
 from ase_comformer.nn.potential import Potential
@@ -35,6 +36,19 @@ def symmetric_motion(atoms: Atoms, size: float) -> Atoms:
 
 def start(name: str) -> Atoms:
     return analyse_space_group(ALL_CRYSTALS[name]).primitive.repeat((1, 2, 1))
+
+
+def test_an_origin_that_is_off_by_half_a_lattice_vector_is_followed() -> None:
+    """Spinel in the setting with the origin at Al: positions and translations differ by exactly one half."""
+    sites = [(0.125, 0.125, 0.125), (0.5, 0.5, 0.5), (0.2624, 0.2624, 0.2624)]
+    cell = {"spacegroup": 227, "setting": 2, "cellpar": [8.08] * 3 + [90] * 3}
+    for primitive in (True, False):
+        atoms = spacegroup_crystal(["Mg", "Al", "O"], sites, primitive_cell=primitive, **cell)
+        followed = FollowedGroup.of(atoms, analyse_space_group(atoms, 1e-5))
+        atoms.set_cell(atoms.cell * 1.01, scale_atoms=True)
+        group = followed.on(atoms, EXACT)
+        assert group is not None
+        assert (group.number, group.order) == (227, 48)
 
 
 @pytest.mark.parametrize("name", CRYSTALS)

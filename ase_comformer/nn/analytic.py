@@ -1,7 +1,7 @@
-"""The derivative of a potential in the edge vectors of a plain graph, written out: under half of autograd's operations.
+"""The derivative of a potential in the edge vectors, written out: under half of autograd's operations.
 
 Small cells cost what the number of operations costs, so this is what relaxations and dynamics run on; training, which
-differentiates once more, and reduced graphs use autograd (``potential.derivatives``), and tests compare the two.
+differentiates once more, uses autograd (``potential.derivatives``), and tests compare the two.
 Everything is arranged as in ``cartesian``; a prefix ``d_`` marks the derivative of the energy in what follows it. Index
 letters: N nodes, n and e nodes and edges of one part of the graph, P pairs, H hidden width, C channels. Features are
 (8, n, C), three components of vectors before five of tensors.
@@ -9,9 +9,10 @@ letters: N nodes, n and e nodes and edges of one part of the graph, P pairs, H h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear, pad, silu
 
 from ase_comformer.graph import CrystalGraph
@@ -49,8 +50,8 @@ class AnalyticPotential:
         """As ``potential.derivatives``.
 
         Args:
-            graph: plain.
-            topologies: of the parts of ``graph``.
+            graph: plain or reduced.
+            topologies: of ``graph``, or of the parts of a large plain one.
             fidelity: (B,) see ``Potential.forward``.
         """
         network = self.network
@@ -64,29 +65,37 @@ class AnalyticPotential:
         for step in passes:
             scalars, features = step.forward(scalars, features)
         # the readout, and what takes an isolated atom to its reference energy
-        first, _, last = network.readout
+        first, last = _ends_of(network.readout)
         inner = linear(scalars, first.weight, first.bias)
         read = linear(silu(inner), last.weight, last.bias).squeeze(1) * network.energy_scale
         density = torch.zeros_like(read).index_add_(0, graph.edge_receiver, geometry.weight.squeeze(1))
         bound = -torch.expm1(density * -trunk.mean_neighbours)
         energy = network.element_reference[chosen, graph.numbers] + read * bound
+        # a node of a reduced graph counts once for every atom of its orbit
+        size = graph.node_weight * graph.atom_count[graph.node_crystal]
         d_scalars: Tensor | None = (
-            silu_backward((bound * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
+            silu_backward((size * bound * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
         )
         d_features: Tensor | None = None
         for step in reversed(passes):
             d_scalars, d_features = step.backward(d_scalars, d_features)
-        d_density = trunk.mean_neighbours * read * (1 - bound)
+        d_density = trunk.mean_neighbours * size * read * (1 - bound)
         gradient = geometry.backward(parts, d_density[graph.edge_receiver])
         close = network.repulsion.close_pairs(graph, geometry.distance)
         if len(close):
             with torch.enable_grad():
                 distance = geometry.distance.detach().requires_grad_(True)
                 pairs = network.repulsion.pair_energies(graph, distance, close)
-                (slope,) = torch.autograd.grad(pairs.sum(), distance)
+                (slope,) = torch.autograd.grad((pairs * size[graph.edge_receiver[close]]).sum(), distance)
             energy = energy.index_add(0, graph.edge_receiver[close], pairs.detach())
             gradient = gradient + slope.unsqueeze(1) * geometry.unit
         return result_of(graph, energy, scalars, gradient)
+
+
+def _ends_of(perceptron: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    """First and last layer of a perceptron with one hidden layer."""
+    first, _, last = perceptron
+    return cast(nn.Linear, first), cast(nn.Linear, last)
 
 
 class _Weights:
@@ -175,7 +184,7 @@ class _Pass:
             scalars, norm.normalized_shape, norm.weight, norm.bias, norm.eps
         )
         message = linear(scalar_sum, layer.scalar_message.weight, layer.scalar_message.bias)
-        first, _, last = layer.update
+        first, last = _ends_of(layer.update)
         inner = linear(torch.cat([normal, message, invariants], dim=1), first.weight, first.bias)
         update = linear(silu(inner), last.weight, last.bias)
         width = scalars.shape[1]
@@ -192,7 +201,7 @@ class _Pass:
         """Derivatives in what ``forward`` returned -> in what it was given; None where it was constant."""
         w, layer = self.weights, self.layer
         assert d_scalars is not None
-        first, _, last = layer.update
+        first, last = _ends_of(layer.update)
         width, nodes = self.scalars.shape[1], self.middle.shape[1:]
         with_tensors = self.products[:8]
         if d_features is None:  # nobody reads the features of the last layer
@@ -252,8 +261,7 @@ class _Pass:
         w = self.weights
         if self.start is None or w.to_pairs is None:
             return
-        rows = self.start.reshape(-1, w.channels).index_select(0, part.topology.carried.columns)
-        kept.sent = rows.view(8, -1, w.channels)
+        kept.sent = part.sent(self.start)
         kept.weight = torch.stack((of_pairs @ w.to_pairs.t()).chunk(2, dim=1))
 
     def _part_forward(self, part: PartGradient) -> tuple[Tensor, Tensor]:
@@ -284,8 +292,8 @@ class _Pass:
             d_weighted = d_feature_sum.index_select(1, topology.pair_receiver)
             d_weight = w.summed(d_weighted * kept.sent)
             d_of_pairs = d_weight.transpose(0, 1).flatten(1) @ w.to_pairs
-            d_sent = d_weighted.mul_(w.spread(kept.weight)).view(-1, w.channels)
-            d_start = d_start + bare_product(topology.carried.transposed[0], None, d_sent).view_as(d_start)
+            d_sent = d_weighted.mul_(w.spread(kept.weight))
+            d_start = d_start + part.received(d_sent).view_as(d_start)
         d_of_edges = torch.cat([d_scalar_sum @ w.to_scalars, d_moments, d_of_pairs])
         back, order = topology.moments.transposed
         d_hidden = bare_product(back, part.values[order], d_of_edges)[:, :-1]

@@ -5,13 +5,11 @@ Edges carry sums only; products of features are taken on nodes, where they are c
 symmetry-reduced graphs: weights per edge orbit, sender features rotated onto the image, one projection per site.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
-from torch.utils.checkpoint import checkpoint
 
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.message_sums import COMPONENTS, MessageSums, SumTopology, message_sums
@@ -23,39 +21,19 @@ MAX_ATOMIC_NUMBER = 103
 
 
 @dataclass
-class EdgePart:
-    """The edges to some of the nodes: radial basis (e, K) with the envelope in it, and their sums."""
-
-    basis: Tensor
-    sums: MessageSums
-
-
-@dataclass
 class EdgeGeometry:
     """What every layer needs of an edge.
 
-    Distance (E,) A, unit vector (E, 3), type-2e harmonics (E, 5), weight (E, 1): orbit size times cut-off envelope over
-    a typical number of neighbours. ``parts`` serve the sums over edges of all layers: one, or several of a large graph,
-    whose sums are made one after the other and once more for their derivatives, so that they stay in the caches.
+    Distance (E,) A, unit vector (E, 3), type-2e harmonics (E, 5), basis (E, K), weight (E, 1): orbit size times
+    cut-off envelope over a typical number of neighbours. ``sums`` are the sums over edges of all layers.
     """
 
     distance: Tensor
     unit: Tensor
     tensor: Tensor
+    basis: Tensor
     weight: Tensor
-    parts: list[EdgePart]
-
-    @property
-    def basis(self) -> Tensor:
-        """(E, K) of all edges, where there is one part."""
-        (part,) = self.parts
-        return part.basis
-
-    @property
-    def sums(self) -> MessageSums:
-        """Of all edges, where there is one part."""
-        (part,) = self.parts
-        return part.sums
+    sums: MessageSums
 
 
 @dataclass
@@ -180,19 +158,9 @@ class CartesianLayer(nn.Module):
         return scalars + change, torch.cat([vectors, tensors])
 
     def _messages(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
+        sums = edge.sums
         ends = torch.cat([self.receiver(scalars), self.sender(scalars)], dim=-2)
-        if len(edge.parts) == 1:
-            return self._sums(ends, features, edge.parts[0])
-        found = [
-            checkpoint(self._sums, ends, features, part, use_reentrant=False, preserve_rng_state=False)
-            for part in edge.parts
-        ]
-        scalar_sums, feature_sums = zip(*found, strict=True)
-        return torch.cat(scalar_sums), torch.cat(feature_sums, dim=1)
-
-    def _sums(self, ends: Tensor, features: Tensor | None, part: EdgePart) -> tuple[Tensor, Tensor]:
-        sums = part.sums
-        hidden = silu(sums.at_ends(ends) + self.radial(part.basis))
+        hidden = silu(sums.at_ends(ends) + self.radial(edge.basis))
         sizes = [sums.nodes, 3 * sums.nodes, 5 * sums.nodes, sums.pairs]
         moments, totals = sums.of_edges(hidden).split(sizes), sums.totals.split(sizes)
         weights, biases = self.edge.weight.split(self.parts, dim=-2), self.edge.bias.split(self.parts, dim=-1)
@@ -265,13 +233,8 @@ class CartesianTrunk(nn.Module):
         basis = self.radial_basis
         return self.cutoff, basis.count, basis.power, self.mean_neighbours
 
-    def edge_geometry(self, graph: CrystalGraph, topologies: Sequence[SumTopology] = ()) -> EdgeGeometry:
-        """Unit vectors, harmonics, radial basis, weights and sums of all edges.
-
-        Args:
-            graph: plain or reduced.
-            topologies: of ``graph``, or of the parts of a large one, where the caller has them.
-        """
+    def edge_geometry(self, graph: CrystalGraph, topology: SumTopology | None = None) -> EdgeGeometry:
+        """Unit vectors, harmonics, radial basis, weights and sums of all edges; ``topology`` where it is known."""
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         unit = graph.edge_vector / distance
         basis, envelope = self.radial_basis(distance.squeeze(1))
@@ -279,11 +242,14 @@ class CartesianTrunk(nn.Module):
         tensor = self.basis.harmonics(unit)
         rotation = None if graph.atom_rotation is None else self.basis.rotation(graph.atom_rotation)
         harmonics = torch.cat([weight, weight * unit, weight * tensor], dim=1).t()
-        parts = []
-        for topology in topologies or [SumTopology.of(graph)]:
-            own = slice(None) if topology.edges is None else topology.edges
-            parts.append(EdgePart(basis[own], message_sums(graph, harmonics[:, own], rotation, topology)))
-        return EdgeGeometry(distance=distance.squeeze(1), unit=unit, tensor=tensor, weight=weight, parts=parts)
+        return EdgeGeometry(
+            distance=distance.squeeze(1),
+            unit=unit,
+            tensor=tensor,
+            basis=basis,
+            weight=weight,
+            sums=message_sums(graph, harmonics, rotation, topology or SumTopology.of(graph)),
+        )
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry, scalars: Tensor | None = None) -> NodeFeatures:
         """Node features of a batch; ``scalars`` (n, C0) start it, the element embedding where None."""

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.cartesian import CartesianTrunk
-from ase_comformer.nn.message_sums import SumTopology
+from ase_comformer.nn.message_sums import SumTopology, message_sums
 from ase_comformer.nn.radial import BesselBasis
+from ase_comformer.nn.sparse import bare_product
 
 
 class EdgeGradient:
     """Edge vectors to weighted harmonics (9, E) and radial basis (E, K), and back."""
 
     def __init__(self, trunk: CartesianTrunk, graph: CrystalGraph) -> None:
-        self.trunk = trunk
+        self.trunk, self.graph = trunk, graph
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         self.distance, self.unit = distance.squeeze(1), graph.edge_vector / distance
         self.basis, self.envelope = trunk.radial_basis(self.distance)
@@ -27,6 +28,7 @@ class EdgeGradient:
         self.weight = self.envelope * self.scale
         self.tensor = trunk.basis.harmonics(self.unit)
         one = torch.ones_like(distance)
+        self.rotation = None if graph.atom_rotation is None else trunk.basis.rotation(graph.atom_rotation)
         self.harmonics = (self.weight * torch.cat([one, self.unit, self.tensor], dim=1)).t()
 
     def backward(self, parts: Sequence["PartGradient"], d_weight: Tensor) -> Tensor:
@@ -69,10 +71,11 @@ class PartGradient:
     """
 
     def __init__(self, geometry: EdgeGradient, topology: SumTopology, keep: bool) -> None:
-        self.topology, self.keep = topology, keep
+        self.topology, self.keep, self.graph = topology, keep, geometry.graph
         own = slice(None) if topology.edges is None else topology.edges
-        self.basis, harmonics = geometry.basis[own], geometry.harmonics[:, own]
-        self.values = torch.cat([harmonics, harmonics[:1]])[:, topology.order].flatten()
+        self.basis = geometry.basis[own]
+        sums = message_sums(geometry.graph, geometry.harmonics[:, own], geometry.rotation, topology)
+        self.values, self.carried_values = sums.moment_values, sums.carried_values
         self._d_values: Tensor | None = None
         self.d_basis = torch.zeros(())
 
@@ -84,10 +87,30 @@ class PartGradient:
             self._d_values, self.d_basis = self._d_values + d_values, self.d_basis + d_basis
 
     def d_harmonics(self) -> Tensor:
-        """(e, 9): the last block of values, that of the pairs, is the first harmonic again."""
+        """(e, 9), before the projection on site groups: the last block of values, of pairs, is the first harmonic."""
         assert self._d_values is not None
         blocks = self._d_values.view(10, -1).t()
         found = torch.empty_like(blocks)
         found[self.topology.order] = blocks
         found[:, 0] += found[:, 9]
+        projectors = (self.graph.site_vector_projector, self.graph.site_tensor_projector)
+        for projector, columns in zip(projectors, (slice(1, 4), slice(4, 9)), strict=True):
+            if projector is not None:
+                turned = projector[self.topology.receiver].transpose(1, 2) @ found[:, columns].unsqueeze(2)
+                found[:, columns] = turned.squeeze(2)
         return found[:, :9]
+
+    def sent(self, features: Tensor) -> Tensor:
+        """(8, N, C) -> (8, P, C), what the sender of every pair has."""
+        carried, rows = self.topology.carried, features.reshape(-1, features.shape[2])
+        if self.carried_values is None:
+            found = rows.index_select(0, carried.columns)
+        else:
+            found = bare_product(carried, self.carried_values, rows)
+        return found.view(8, -1, features.shape[2])
+
+    def received(self, d_sent: Tensor) -> Tensor:
+        """The derivative (8, P, C) in what was sent -> (8N, C), in features."""
+        back, order = self.topology.carried.transposed
+        values = None if self.carried_values is None else self.carried_values[order]
+        return bare_product(back, values, d_sent.reshape(-1, d_sent.shape[2]))

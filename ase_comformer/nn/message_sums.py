@@ -8,6 +8,7 @@ node and sending atom, P of them). Components stand first: arrays are (3 + 5, n,
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -161,14 +162,18 @@ class MessageSums:
     Attributes:
         topology: the indices.
         moment_values: non-zeros of ``topology.moments``.
-        totals: (9n + P, 1) row sums of ``topology.moments``.
         carried_values: non-zeros of ``topology.carried``, rotations times projection on the receiver's site group.
     """
 
     topology: SumTopology
     moment_values: Tensor
-    totals: Tensor
     carried_values: Tensor | None
+
+    @functools.cached_property
+    def totals(self) -> Tensor:
+        """(9n + P, 1) row sums of ``topology.moments``."""
+        ones = self.moment_values.new_ones(len(self.topology.receiver), 1)
+        return sparse_product(self.topology.moments, self.moment_values, ones)
 
     @property
     def nodes(self) -> int:
@@ -231,7 +236,6 @@ def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None
     return MessageSums(
         topology=topology,
         moment_values=values,
-        totals=sparse_product(topology.moments, values, values.new_ones(len(receiver), 1)),
         carried_values=_carried_values(graph, rotation, topology),
     )
 

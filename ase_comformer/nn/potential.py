@@ -106,17 +106,17 @@ class Potential(nn.Module):
         self.uncertainty, self.arguments["uncertainty"] = fitted, True
 
     def forward(
-        self, graph: CrystalGraph, fidelity: Tensor | None = None, topologies: Sequence[SumTopology] = ()
+        self, graph: CrystalGraph, fidelity: Tensor | None = None, topology: SumTopology | None = None
     ) -> tuple[Tensor, Tensor]:
         """(n,) eV, energy of every node, and the invariant features (n, C) it is read from.
 
         Args:
             graph: plain or reduced.
             fidelity: (B,) index into ``fidelities``; the first where None.
-            topologies: of ``graph``, see ``CartesianTrunk.edge_geometry``.
+            topology: of ``graph``, where the caller has it.
         """
         chosen = torch.zeros_like(graph.numbers) if fidelity is None else fidelity[graph.node_crystal]
-        edge = self.trunk.edge_geometry(graph, topologies)
+        edge = self.trunk.edge_geometry(graph, topology)
         start = self.trunk.embedding(graph.numbers) + self.fidelity(chosen)
         node = self.trunk(graph, edge, start)
         density = edge.weight.new_zeros(len(start)).index_add(
@@ -180,23 +180,23 @@ def derivatives(
     graph: CrystalGraph,
     fidelity: Tensor | None = None,
     *,
-    topologies: Sequence[SumTopology] = (),
+    topology: SumTopology | None = None,
     create_graph: bool = False,
 ) -> PotentialResult:
     """Energy, forces and stress of a batch.
 
     Args:
-        network: ``Potential`` or anything that maps (graph, fidelity, topologies) to node energies and features.
+        network: ``Potential`` or anything that maps (graph, fidelity, topology) to node energies and features.
         graph: plain or reduced; a reduced graph must be of an exactly symmetric structure (forces are those of the
             idealised one).
         fidelity: (B,) see ``Potential.forward``.
-        topologies: of ``graph``, where the caller has them.
+        topology: of ``graph``, where the caller has it.
         create_graph: keep what a loss on forces and stress needs.
     """
     orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
     vectors = graph.edge_vector.detach().requires_grad_(True)
     with torch.enable_grad():
-        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity, topologies)
+        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity, topology)
         total = (node_energy * orbit_size).sum()
         gradient: Tensor | None = None
         if len(vectors) and total.requires_grad:

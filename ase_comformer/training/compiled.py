@@ -72,11 +72,11 @@ class CompiledStep:
         parameters = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
         state = parameters | dict(self.network.named_buffers())
 
-        def network(graph: CrystalGraph, fidelity: Tensor, topologies: list[SumTopology]) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = functional_call(self.network, state, (graph, fidelity, topologies))
+        def network(graph: CrystalGraph, fidelity: Tensor, topology: SumTopology) -> tuple[Tensor, Tensor]:
+            found: tuple[Tensor, Tensor] = functional_call(self.network, state, (graph, fidelity, topology))
             return found
 
-        found = derivatives(network, batch.graph, batch.fidelity, topologies=[topology], create_graph=True)
+        found = derivatives(network, batch.graph, batch.fidelity, topology=topology, create_graph=True)
         losses = frame_losses(found, batch)
         sums = {name: ((values * known).sum(), known.sum()) for name, (values, known) in losses.items()}
         frames = batch.has_forces.sum()

@@ -6,11 +6,13 @@ import pytest
 import torch
 from ase.build import bulk
 
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, collate
+from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.nn.analytic import AnalyticPotential
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
+from ase_comformer.symmetry import analyse_space_group
 from ase_comformer.testing import assert_relative
+from seven_systems import ALL_CRYSTALS
 from surface_structures import STRUCTURES
 
 SETTINGS = GraphSettings(cutoff=4.5)
@@ -58,6 +60,20 @@ def test_any_depth_several_crystals_and_fidelities(layers: int) -> None:
     expected = derivatives(network(layers), graph, fidelity)
     found = AnalyticPotential(network(layers)).derivatives(graph, [SumTopology.of(graph)], fidelity)
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize("name", list(ALL_CRYSTALS)[::3])
+def test_reduced_graphs(name: str) -> None:
+    """Alone, and in a batch with a plain one and another reduced one."""
+    group = analyse_space_group(ALL_CRYSTALS[name], 1e-5)
+    reduced = build_reduced_graph(group, SETTINGS)
+    others = [
+        build_graph(STRUCTURES["one atom"], SETTINGS),
+        build_reduced_graph(analyse_space_group(bulk("Mg")), SETTINGS),
+    ]
+    for graph in (collate([reduced]), collate([reduced, *others])):
+        expected = derivatives(network(), graph)
+        assert_same(AnalyticPotential(network()).derivatives(graph, [SumTopology.of(graph)]), expected)
 
 
 def test_overlapping_atoms_feel_the_nuclear_repulsion() -> None:

@@ -9,7 +9,6 @@ from ase.build import bulk
 
 from ase_comformer.graph import GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.nn.cartesian import CartesianTrunk
-from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.sparse import SparsePattern, sparse_product
 from ase_comformer.symmetry import analyse_space_group
 
@@ -99,26 +98,6 @@ def test_trunk_is_differentiable_twice_in_the_edge_vectors(graph):
     step = torch.zeros((), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(along, (step,))
     assert torch.autograd.gradgradcheck(along, (step,))
-
-
-def test_sums_in_parts_are_those_of_the_whole():
-    salt = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
-    salt.rattle(0.1, seed=0)
-    graph = build_graph(salt, GraphSettings(cutoff=4.0))
-    torch.manual_seed(0)
-    trunk = CartesianTrunk(scalars=3, vectors=2, layers=2, radial=3, hidden=3, cutoff=4.0).double()
-    parts = SumTopology.parts(graph, 40)
-    assert len(parts) > 2
-    assert sum(len(part.receiver) for part in parts) == len(graph.edge_receiver)
-    results = []
-    for topologies in ([SumTopology.of(graph)], parts):
-        vectors = graph.edge_vector.clone().requires_grad_(True)
-        changed = replace(graph, edge_vector=vectors)
-        node = trunk(changed, trunk.edge_geometry(changed, topologies))
-        energy = node.scalars.square().sum() + node.vectors.square().sum() + node.tensors.square().sum()
-        results.append((node.scalars, node.tensors, torch.autograd.grad(energy, vectors)[0]))
-    for whole, split in zip(*results, strict=True):
-        torch.testing.assert_close(split, whole, rtol=1e-12, atol=1e-12)
 
 
 def test_trunk_takes_an_atom_without_neighbours():
