@@ -73,7 +73,7 @@ class EnergySurface:
         self.use_symmetry = use_symmetry
         self._neighbours = SkinNeighbours(self.settings.cutoff, skin)
         self._followed: FollowedGroup | None = None
-        self._topology: SumTopology | None = None
+        self._last: tuple[CrystalGraph, list[SumTopology]] | None = None
         # Dynamics leave symmetry and do not come back: after a miss, only another composition is examined again.
         self._unsymmetric: bytes | None = None
 
@@ -123,12 +123,12 @@ class EnergySurface:
 
     def _topologies_of(self, graph: CrystalGraph) -> list[SumTopology]:
         """Those of the last call while neighbours stay the same: a sixth of the time of a small cell."""
-        if len(graph.edge_receiver) > LARGEST_PART and not graph.is_reduced:
-            return SumTopology.parts(graph, LARGEST_PART)
-        last = self._topology
-        if last is None or not last.fits(graph):
-            last = self._topology = SumTopology.of(graph)
-        return [last]
+        if graph.is_reduced:
+            return [SumTopology.of(graph)]
+        if self._last is None or not _same_neighbours(self._last[0], graph):
+            large = len(graph.edge_receiver) > LARGEST_PART
+            self._last = graph, SumTopology.parts(graph, LARGEST_PART) if large else [SumTopology.of(graph)]
+        return self._last[1]
 
     @property
     def has_uncertainties(self) -> bool:
@@ -159,6 +159,15 @@ class EnergySurface:
                 return None
             self._followed = FollowedGroup.of(atoms, group)
         return SurfaceCrystal(atoms, build_reduced_graph(group, self.settings), group.atom_to_primitive)
+
+
+def _same_neighbours(first: CrystalGraph, second: CrystalGraph) -> bool:
+    """Whether two plain graphs have the same edges between the same atoms."""
+    return (
+        len(first.numbers) == len(second.numbers)
+        and torch.equal(first.edge_receiver, second.edge_receiver)
+        and torch.equal(first.edge_atom, second.edge_atom)
+    )
 
 
 def _warn_about_close_atoms(crystal: SurfaceCrystal) -> None:

@@ -143,17 +143,6 @@ class SumTopology:
             **{name: SparsePattern.of_tensors(tensors[name], widths[name]) for name in _PATTERNS},
         )
 
-    def fits(self, graph: CrystalGraph) -> bool:
-        """Whether a plain ``graph`` has the same edges between the same atoms; reduced ones are never compared."""
-        return (
-            not graph.is_reduced
-            and not self.is_reduced
-            and self.edges is None
-            and self.nodes == len(graph.numbers)
-            and torch.equal(self.receiver, graph.edge_receiver)
-            and torch.equal(self.sender_atom, graph.edge_atom)
-        )
-
 
 @dataclass
 class MessageSums:

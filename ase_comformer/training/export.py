@@ -78,6 +78,18 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "licence": "CC BY 4.0",
         "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
     },
+    "response": {
+        "source": "differences between harmonic forces of two displacements of a crystal, derived from the Kyoto phonon "
+        "database, release 2018-04-17 (PBEsol)",
+        "licence": "CC BY 4.0",
+        "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
+    },
+    "substituted": {
+        "source": "labels of the same universal potential for hypothetical crystals, made by chemical substitution in "
+        "those (training_data/make_substituted.py)",
+        "licence": "labelling code and weights MIT; prototypes CC BY 4.0 and BSD-style (matminer)",
+        "citation": "Nequix, arXiv:2508.16067",
+    },
     "rest": {
         "source": "crystals of the Kyoto phonon database, release 2018-04-17 (PBEsol), at rest: their forces are zero",
         "licence": "CC BY 4.0",

@@ -37,7 +37,7 @@ _COLUMNS: tuple[str, ...] = (
     "F Cl Br I H",
 )
 #: Elements that any other of them may replace in a crystal made of them alone.
-_METALS = (
+METALS = (
     "Li Be Na Mg Al K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Cs Ba La Ce Pr Nd "
     "Sm Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Th U"
 )
@@ -75,7 +75,7 @@ def substituted(crystals: Sequence[Atoms], seed: int = 0) -> Iterator[Atoms]:
         seed: of the random choices.
     """
     similar, volumes = similar_elements(), atomic_volumes(crystals)
-    metals = np.array([atomic_numbers[symbol] for symbol in _METALS.split()])
+    metals = np.array([atomic_numbers[symbol] for symbol in METALS.split()])
     generator = np.random.default_rng(seed)
     seen: set[tuple[str, int]] = {_identity(atoms) for atoms in crystals}
     while True:
