@@ -79,7 +79,7 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
     },
     "response": {
-        "source": "differences between harmonic forces of two displacements of a crystal, derived from the Kyoto phonon "
+        "source": "differences between harmonic forces of two displacements of a crystal, from the Kyoto phonon "
         "database, release 2018-04-17 (PBEsol)",
         "licence": "CC BY 4.0",
         "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
