@@ -125,10 +125,11 @@ class EnergySurface:
         """Those of the last call while neighbours stay the same: a sixth of the time of a small cell."""
         if graph.is_reduced:
             return [SumTopology.of(graph)]
-        if self._last is None or not _same_neighbours(self._last[0], graph):
+        last = self._last
+        if last is None or not _same_neighbours(last[0], graph):
             large = len(graph.edge_receiver) > LARGEST_PART
-            self._last = graph, SumTopology.parts(graph, LARGEST_PART) if large else [SumTopology.of(graph)]
-        return self._last[1]
+            last = self._last = graph, SumTopology.parts(graph, LARGEST_PART) if large else [SumTopology.of(graph)]
+        return last[1]
 
     @property
     def has_uncertainties(self) -> bool:
