@@ -1,8 +1,9 @@
 """A batch of frames as tensors, and the losses of a potential on it.
 
-Frames may stand in *pairs*: two displacements of one crystal, of which only the difference of the forces is compared.
-What a potential of another functional makes of the crystal at rest cancels in it, the response to displacements stays.
-Index letters: B frames, A atoms.
+Frames may stand in *pairs* of one crystal. Of ``response`` only the difference of the forces is compared: what a
+potential of another functional makes of the crystal at rest cancels in it, the response to displacements stays. Of
+other pairs the difference of the stresses is compared too, in relation to its size: an offset that both frames share
+says little, their difference is what elastic constants are made of. Index letters: B frames, A atoms.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,8 @@ from ase_comformer.training.losses import smooth
 
 #: GPa, root mean square component at which a stress counts half.
 _LARGE_STRESS = 2.0
+#: GPa, added to the size of a difference of stresses that its error is compared with.
+_SMALL_STRESS = 0.3
 #: Small numbers by which losses are rounded off at zero: eV/A squared, eV, GPa.
 _FORCE_WIDTH, _ENERGY_WIDTH, _STRESS_WIDTH = 1e-4, 0.01, 0.05
 
@@ -34,7 +37,8 @@ class FrameBatch:
         forces: (A, 3) eV/A.
         stress: (B, 3, 3) eV/A^3, zero where unknown.
         fidelity: (B,) index into ``potential.FIDELITIES``.
-        partner: (A,) the same atom in the other frame of a pair; A where the frame stands alone.
+        partner: (A,) the same atom in the other frame of a pair of ``response``, A elsewhere.
+        sibling: (B,) the other frame of any other pair, B elsewhere.
         has_forces, has_energy, has_stress: (B,) one where the label is known, zero elsewhere.
     """
 
@@ -44,6 +48,7 @@ class FrameBatch:
     stress: Tensor
     fidelity: Tensor
     partner: Tensor
+    sibling: Tensor
     has_forces: Tensor
     has_energy: Tensor
     has_stress: Tensor
@@ -57,7 +62,8 @@ class FrameBatch:
             other: (B,) the other frame of a pair, -1 where a frame stands alone.
             cutoff: A, of the graph.
         """
-        paired = other >= 0
+        of_response = frames.kind == "response"
+        paired = (other >= 0) & of_response
         shift = np.where(paired, frames.start[other] - frames.start, 0)
         atoms = np.arange(len(frames.numbers))
         partner = np.where(np.repeat(paired, frames.count), atoms + np.repeat(shift, frames.count), len(atoms))
@@ -69,6 +75,7 @@ class FrameBatch:
             stress=torch.from_numpy(np.nan_to_num(frames.stress)),
             fidelity=torch.from_numpy(frames.fidelity),
             partner=torch.from_numpy(partner),
+            sibling=torch.from_numpy(np.where((other >= 0) & ~of_response, other, len(frames))),
             has_forces=torch.ones(len(frames)),
             has_energy=torch.from_numpy(has_energy.astype(np.float32)),
             has_stress=torch.from_numpy(has_stress.astype(np.float32)),
@@ -124,6 +131,11 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
         stress=filled(batch.stress, more_frames, 0.0),
         fidelity=filled(batch.fidelity, more_frames, 0),
         partner=filled(torch.where(batch.partner == atoms, capacity.atoms, batch.partner), more_atoms, capacity.atoms),
+        sibling=filled(
+            torch.where(batch.sibling == len(batch.sibling), capacity.frames, batch.sibling),
+            more_frames,
+            capacity.frames,
+        ),
         has_forces=filled(batch.has_forces, more_frames, 0.0),
         has_energy=filled(batch.has_energy, more_frames, 0.0),
         has_stress=filled(batch.has_stress, more_frames, 0.0),
@@ -147,8 +159,9 @@ def batch_of(tensors: dict[str, Tensor]) -> FrameBatch:
 def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[Tensor, Tensor]]:
     """Loss name -> (B,) values, and (B,) one where the label is known.
 
-    Forces and stresses of a frame weigh less the larger they are, so that strong rattles, of which the labels are
-    least certain, do not drown the gentle ones, on which volumes and elastic constants rest.
+    Terms: forces, energy, stress, and strain, the change of the stress between the frames of a pair. Forces and
+    stresses of a frame weigh less the larger they are, so that strong rattles, of which the labels are least certain,
+    do not drown the gentle ones, on which volumes and elastic constants rest.
     """
     graph = batch.graph
     count, owner = graph.atom_count, graph.atom_crystal
@@ -167,9 +180,18 @@ def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[T
     energy = smooth((found.energy - batch.energy) / count, _ENERGY_WIDTH).to(forces.dtype)
     actual = batch.stress / GPa
     size = actual.square().mean(dim=(1, 2)).sqrt() / _LARGE_STRESS
-    stress = smooth(found.stress / GPa - actual, _STRESS_WIDTH).mean(dim=(1, 2)) / (1 + size)
+    error = found.stress / GPa - actual
+    stress = smooth(error, _STRESS_WIDTH).mean(dim=(1, 2)) / (1 + size)
+    # the frame behind the last one stands for no sibling
+    error, actual, known = (
+        torch.cat([values, torch.zeros_like(values[:1])]) for values in (error, actual, batch.has_stress)
+    )
+    change = smooth(error[:-1] - error[batch.sibling], _STRESS_WIDTH)
+    size = (actual[:-1] - actual[batch.sibling]).square().mean(dim=(1, 2)).sqrt()
+    strain = change.mean(dim=(1, 2)) / (_SMALL_STRESS + size)
     return {
         "forces": (forces, batch.has_forces),
         "energy": (energy, batch.has_energy),
         "stress": (stress, batch.has_stress),
+        "strain": (strain, batch.has_stress * known[batch.sibling]),
     }

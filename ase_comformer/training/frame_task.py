@@ -1,6 +1,6 @@
 """Learning the potential energy surface from frames: energies per atom, forces, stresses.
 
-Samples are *units*: single frames, or pairs of frames of ``response`` (see ``frame_batch``). Loss names of the
+Samples are *units*: single frames, or pairs of frames of one crystal (see ``frame_batch``). Loss names of the
 validation carry the data set, so that the log shows each.
 """
 
@@ -21,7 +21,7 @@ from ase_comformer.training.frames import Frames, join, load_frames
 from ase_comformer.training.task import Task, Terms, Totals
 
 #: Data sets of which pairs are drawn.
-PAIRED = frozenset({"response"})
+PAIRED = frozenset({"response", "labelled", "substituted"})
 #: Data sets that were made of training crystals only.
 WITHOUT_VALIDATION = frozenset({"substituted"})
 
@@ -153,7 +153,7 @@ def _batch_of(frames: Frames, units: NDArray[np.int64], cutoff: float) -> FrameB
 
 def _units(frames: Frames, paired: bool) -> NDArray[np.int64]:
     if paired:
-        return frames.pairs()
+        return frames.pairs() if frames.kind[0] == "response" else frames.siblings()
     alone = np.arange(len(frames))
     return np.stack([alone, np.full_like(alone, -1)], axis=1)
 
@@ -164,7 +164,7 @@ def _ridge(matrix: NDArray[np.float64], values: NDArray[np.float64], strength: f
 
 
 def _some(frames: Frames, paired: bool, count: int) -> tuple[Frames, NDArray[np.int64]]:
-    """Frames and at most ``count`` units of them, always the same ones."""
+    """Frames and units with at most ``count`` frames, always the same ones."""
     units = _units(frames, paired)
     order = np.random.default_rng(0).permutation(len(units))
-    return frames, units[np.sort(order[:count])]
+    return frames, units[np.sort(order[: count // 2 if paired else count])]

@@ -97,6 +97,17 @@ class Frames:
         first = np.flatnonzero(same)
         return np.stack([first, first + 1], axis=1)
 
+    def siblings(self) -> NDArray[np.int64]:
+        """(U, 2) every frame with the next one of the same crystal, the first one following the last."""
+        order = np.lexsort((np.arange(len(self)), self.count, self.group))
+        group, count = self.group[order], self.count[order]
+        starts = np.flatnonzero(np.r_[True, (group[1:] != group[:-1]) | (count[1:] != count[:-1])])
+        sizes = np.diff(np.r_[starts, len(self)])
+        first, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+        following = first + (np.arange(len(self)) - first + 1) % size
+        found = np.stack([order, order[following]], axis=1)
+        return found[found[:, 0] != found[:, 1]]
+
     def edge_counts(self, cutoff: float) -> NDArray[np.int64]:
         """(F,) edges of the radius graph of every frame."""
         finder = NeighborList(cutoff=cutoff, full_list=True)

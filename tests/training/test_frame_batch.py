@@ -29,7 +29,7 @@ def frames_of(atoms: Atoms, count: int, seed: int, known: bool) -> Frames:
         energy=generator.normal(size=count) if known else np.full(count, np.nan),
         stress=(0.01 * generator.normal(size=(count, 3, 3)) if known else np.full((count, 3, 3), np.nan)).astype("f4"),
         fidelity=np.zeros(count, dtype=np.int64),
-        kind=np.full(count, "x"),
+        kind=np.full(count, "strain" if known else "response"),
         group=np.full(count, atoms.get_chemical_formula()),
         displacement=shift.astype(np.float32),
     )
@@ -75,12 +75,32 @@ def test_only_the_difference_of_the_forces_of_a_pair_counts(batch: FrameBatch, n
     assert (frame_losses(found, batch)["forces"][0] != before).tolist() == [False, False, True, True]
 
 
+def test_the_change_of_the_stress_between_siblings_counts(frames: Frames, network: Potential) -> None:
+    batch = FrameBatch.of(frames, np.array([1, 0, 3, 2]), 4.5)
+    assert batch.partner.tolist() == [*range(8, 16), *range(8), *([20] * 4)]  # forces of responses, not of these
+    found = derivatives(network, batch.graph, batch.fidelity)
+    values, known = frame_losses(found, batch)["strain"]
+    assert known.tolist() == [0, 0, 1, 1]
+    assert float(values[2]) == pytest.approx(float(values[3]), rel=1e-5)
+    found.stress[2:] += 0.1  # an offset that both share
+    torch.testing.assert_close(frame_losses(found, batch)["strain"][0], values, rtol=1e-3, atol=1e-4)
+    found.stress[3:] += 0.1
+    assert (frame_losses(found, batch)["strain"][0][2:] > values[2:]).all()
+
+
+def test_siblings_are_the_frames_of_one_crystal_in_turn(frames: Frames) -> None:
+    mixed = frames.take(np.array([2, 0, 3, 1, 3]))
+    assert sorted(map(tuple, mixed.siblings().tolist())) == [(0, 2), (1, 3), (2, 4), (3, 1), (4, 0)]
+    assert not len(frames.take(np.array([0, 2])).siblings())
+
+
 def test_unknown_labels_do_not_count(batch: FrameBatch, network: Potential) -> None:
     losses = frame_losses(derivatives(network, batch.graph, batch.fidelity), batch)
     assert {name: known.tolist() for name, (_, known) in losses.items()} == {
         "forces": [1, 1, 1, 1],
         "energy": [0, 0, 1, 1],
         "stress": [0, 0, 1, 1],
+        "strain": [0, 0, 0, 0],
     }
     assert all(torch.isfinite(values).all() for values, _ in losses.values())
 
