@@ -11,30 +11,23 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file
 
 from ase_comformer.nn.potential import Potential
 from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.export import trained_network
 from ase_comformer.training.frame_predictions import predict_frames
 from ase_comformer.training.frame_task import FrameTask
 from ase_comformer.training.frames import load_frames
 from ase_comformer.training.surface_metrics import response_errors, surface_errors
 
 
-def network_of(run: Path, config: TrainingConfig) -> Potential:
-    """The averaged weights of the last checkpoint."""
-    network = Potential(**config.arguments)
-    prefix = "average."
-    tensors = load_file(run / "checkpoint.safetensors")
-    network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    return network.eval().requires_grad_(False)
-
-
 def row(run: Path) -> list[str]:
     """Name, crystals, frames, and errors on the gentle labelled frames and on responses of the validation split."""
     config = TrainingConfig.read(run / "config.toml")
     train = FrameTask(config, Potential(**config.arguments), None).train_set
-    network = network_of(run, config)
+    network, _ = trained_network(run, config, "last")
+    assert isinstance(network, Potential)
+    network.requires_grad_(False)
     labelled = load_frames("labelled", ["val"])
     labelled = labelled.take(np.flatnonzero(np.isin(labelled.kind, ["rattle_s", "strain"])))
     errors = surface_errors(labelled, predict_frames([network], labelled))

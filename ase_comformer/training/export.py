@@ -134,7 +134,7 @@ def run(
     if checkpoint not in CHECKPOINTS:
         raise UnknownNameError(f"checkpoint {checkpoint!r} is unknown; choose one of {', '.join(CHECKPOINTS)}")
     config = TrainingConfig.read(run_directory / "config.toml")
-    network, facts = _network(run_directory, config, checkpoint, properties)
+    network, facts = trained_network(run_directory, config, checkpoint, properties)
     kept: tuple[str, ...] = network.properties  # type: ignore[assignment]
     if isinstance(network, Potential):
         training, validation = (load_frames("labelled", [split], data) for split in ("train", "val"))
@@ -166,9 +166,10 @@ def run(
     return save_weights(network, weights, name, fields)
 
 
-def _network(
-    run_directory: Path, config: TrainingConfig, checkpoint: str, properties: Sequence[str] | None
+def trained_network(
+    run_directory: Path, config: TrainingConfig, checkpoint: str, properties: Sequence[str] | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
+    """The averaged weights of a run and what was written beside them; arguments as in ``run``."""
     if checkpoint == "best":
         facts = json.loads((run_directory / "best.json").read_text(encoding="utf-8"))
         state = load_file(run_directory / "best.safetensors")
