@@ -1,8 +1,9 @@
-"""Names of devices and precisions -> torch objects, checked; shelter from a foreign default device."""
+"""Names of devices and precisions -> torch objects, checked; shelter from a foreign default device; threads."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -43,3 +44,17 @@ def shielded_device(device: str) -> contextlib.AbstractContextManager[Any]:
     if torch.get_default_device() == torch.device(device):
         return contextlib.nullcontext()
     return torch.device(device)
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[None]:
+    """One thread of torch for work too small to share, as many as before afterwards."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,6 +5,7 @@ section 6); it gives the same numbers as the plain one, so nothing depends on wh
 are averaged; uncertainties join their spread and the errors that each expects of itself (``nn.uncertainty``).
 """
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from ase_comformer.devices import single_thread
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.neighbours import SkinNeighbours
 from ase_comformer.nn.analytic import AnalyticPotential
@@ -35,6 +37,8 @@ EXACT_SYMMETRY = 1e-8
 NOVELTY_WARNING = 1.0
 #: Edges whose sums are made together; more are taken in parts, which keeps arrays in the caches and memory small.
 LARGEST_PART = 20_000
+#: Edges below which threads wait for each other longer than they work.
+SMALLEST_SHARED = 300
 #: Atoms below which the plain graph of a single structure is as fast, and above which looking for symmetry costs more
 #: than it saves (spglib is quadratic).
 _SYMMETRY_ATOMS = (16, 200)
@@ -103,8 +107,10 @@ class EnergySurface:
         for crystal in crystals:
             _warn_about_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
-        topologies = self._topologies_of(graph)
-        members = [potential.derivatives(graph, topologies) for potential in self._analytic]
+        small = len(graph.edge_receiver) < SMALLEST_SHARED
+        with single_thread() if small else contextlib.nullcontext():
+            topologies = self._topologies_of(graph)
+            members = [potential.derivatives(graph, topologies) for potential in self._analytic]
         energies, forces, stress = (
             torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
             for name in ("energies", "forces", "stress")

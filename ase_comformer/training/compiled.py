@@ -79,7 +79,7 @@ class CompiledStep:
         found = derivatives(network, batch.graph, batch.fidelity, topology=topology, create_graph=True)
         losses = frame_losses(found, batch)
         sums = {name: ((values * known).sum(), known.sum()) for name, (values, known) in losses.items()}
-        frames = batch.has_forces.sum()
+        frames = torch.maximum(batch.has_forces, batch.has_stress).sum()
         loss = (
             torch.stack([self.loss_weights.get(name, 1.0) * total for name, (total, _) in sums.items()]).sum() / frames
         )

@@ -1,9 +1,9 @@
 """A batch of frames as tensors, and the losses of a potential on it.
 
-Frames may stand in *pairs* of one crystal. Of ``response`` only the difference of the forces is compared: what a
-potential of another functional makes of the crystal at rest cancels in it, the response to displacements stays. Of
-other pairs the difference of the stresses is compared too, in relation to its size: an offset that both frames share
-says little, their difference is what elastic constants are made of. Index letters: B frames, A atoms.
+Frames may stand in *pairs* of one crystal. Where both are near rest (``RESPONSES``) only the difference of the forces
+is compared: what a potential of another functional makes of the crystal at rest cancels in it, the response to
+displacements stays. Where stresses are known their difference is compared too, in relation to its size: an offset that
+both frames share says little, their difference is what elastic constants are made of. Index letters: B frames, A atoms.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -19,10 +19,12 @@ from ase_comformer.nn.potential import PotentialResult
 from ase_comformer.training.frames import Frames
 from ase_comformer.training.losses import smooth
 
+#: Kinds of frames that stand in pairs around the crystal at rest.
+RESPONSES = frozenset({"response", "strained"})
 #: GPa, root mean square component at which a stress counts half.
 _LARGE_STRESS = 2.0
 #: GPa, added to the size of a difference of stresses that its error is compared with.
-_SMALL_STRESS = 0.3
+_SMALL_STRESS = 0.5
 #: Small numbers by which losses are rounded off at zero: eV/A squared, eV, GPa.
 _FORCE_WIDTH, _ENERGY_WIDTH, _STRESS_WIDTH = 1e-4, 0.01, 0.05
 
@@ -37,8 +39,8 @@ class FrameBatch:
         forces: (A, 3) eV/A.
         stress: (B, 3, 3) eV/A^3, zero where unknown.
         fidelity: (B,) index into ``potential.FIDELITIES``.
-        partner: (A,) the same atom in the other frame of a pair of ``response``, A elsewhere.
-        sibling: (B,) the other frame of any other pair, B elsewhere.
+        partner: (A,) the same atom in the other frame of a pair of ``RESPONSES``, A elsewhere.
+        sibling: (B,) the other frame of any pair, B elsewhere.
         has_forces, has_energy, has_stress: (B,) one where the label is known, zero elsewhere.
     """
 
@@ -62,21 +64,21 @@ class FrameBatch:
             other: (B,) the other frame of a pair, -1 where a frame stands alone.
             cutoff: A, of the graph.
         """
-        of_response = frames.kind == "response"
-        paired = (other >= 0) & of_response
+        paired = (other >= 0) & np.isin(frames.kind, sorted(RESPONSES))
         shift = np.where(paired, frames.start[other] - frames.start, 0)
         atoms = np.arange(len(frames.numbers))
         partner = np.where(np.repeat(paired, frames.count), atoms + np.repeat(shift, frames.count), len(atoms))
         has_energy, has_stress = np.isfinite(frames.energy), np.isfinite(frames.stress[:, 0, 0])
+        has_forces = np.isfinite(frames.forces[frames.start, 0])
         return cls(
             graph=frames.graph(cutoff),
             energy=torch.from_numpy(np.nan_to_num(frames.energy)),
-            forces=torch.from_numpy(frames.forces),
+            forces=torch.from_numpy(np.nan_to_num(frames.forces)),
             stress=torch.from_numpy(np.nan_to_num(frames.stress)),
             fidelity=torch.from_numpy(frames.fidelity),
             partner=torch.from_numpy(partner),
-            sibling=torch.from_numpy(np.where((other >= 0) & ~of_response, other, len(frames))),
-            has_forces=torch.ones(len(frames)),
+            sibling=torch.from_numpy(np.where(other >= 0, other, len(frames))),
+            has_forces=torch.from_numpy(has_forces.astype(np.float32)),
             has_energy=torch.from_numpy(has_energy.astype(np.float32)),
             has_stress=torch.from_numpy(has_stress.astype(np.float32)),
         )

@@ -21,9 +21,9 @@ from ase_comformer.training.frames import Frames, join, load_frames
 from ase_comformer.training.task import Task, Terms, Totals
 
 #: Data sets of which pairs are drawn.
-PAIRED = frozenset({"response", "labelled", "substituted"})
+PAIRED = frozenset({"response", "labelled", "substituted", "strained", "elastic"})
 #: Data sets that were made of training crystals only.
-WITHOUT_VALIDATION = frozenset({"substituted"})
+WITHOUT_VALIDATION = frozenset({"substituted", "strained"})
 
 
 class FrameTask(Task):

@@ -1,11 +1,12 @@
 """Frames with energies, forces and stresses: all sources in one flat form, batched into graphs on the fly.
 
 ``labelled`` (a universal potential), ``substituted`` (the same potential, hypothetical crystals of
-``training/substitution.py``), ``dft`` (MPtrj, Alexandria: PBE), ``harmonic`` (forces of small displacements, PBEsol),
-``response`` (those again, for the difference between two displacements of a crystal on the surface of the labelled
-frames) and ``rest`` (the crystals of the latter undisplaced: no forces). Index letters: F frames, A atoms of all
-frames. Neighbours are found per batch: at about 0.2 ms a frame that is a few per cent of a training step, and nothing
-large is kept in memory.
+``training/substitution.py``), ``strained`` (the same potential, crystals strained a little one way and the opposite
+way), ``elastic`` (such pairs again, with the stresses of published elastic constants), ``dft`` (MPtrj, Alexandria:
+PBE), ``harmonic`` (forces of small displacements, PBEsol), ``response`` (those again, for the difference between two
+displacements of a crystal on the surface of the labelled frames) and ``rest`` (the crystals of the latter undisplaced:
+no forces). Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about 0.2 ms a frame that
+is a few per cent of a training step, and nothing large is kept in memory.
 """
 
 import gzip
@@ -38,7 +39,7 @@ class Frames:
     """Frames of one or several sources.
 
     Attributes:
-        numbers (A,), positions (A, 3) A, forces (A, 3) eV/A.
+        numbers (A,), positions (A, 3) A, forces (A, 3) eV/A, NaN where unknown.
         cell: (F, 3, 3) A, rows are vectors.
         count: (F,) atoms.
         energy: (F,) eV total, NaN where unknown.
@@ -172,16 +173,21 @@ def load_frames(
 
 
 def _labelled(folder: Path, splits: tuple[str, ...]) -> Frames:
-    return _of_universal_potential(folder / "labelled_frames.npz", splits)
+    return _of_layout(folder / "labelled_frames.npz", splits)
 
 
-def _substituted(folder: Path, splits: tuple[str, ...]) -> Frames:
-    """From the data package, else from the repository: they were made here."""
-    path = folder / "substituted_frames.npz"
-    return _of_universal_potential(path if path.exists() else TRAINING_DATA / path.name, splits)
+def _made_here(name: str) -> Callable[[Path, tuple[str, ...]], Frames]:
+    """Loader of ``NAME_frames.npz``, from the data package or else from the repository."""
+
+    def load(folder: Path, splits: tuple[str, ...]) -> Frames:
+        path = folder / f"{name}_frames.npz"
+        return _of_layout(path if path.exists() else TRAINING_DATA / path.name, splits)
+
+    return load
 
 
-def _of_universal_potential(path: Path, splits: tuple[str, ...]) -> Frames:
+def _of_layout(path: Path, splits: tuple[str, ...]) -> Frames:
+    """A file in the layout of ``labelled_frames.npz``, on the surface of its frames."""
     data = dict(np.load(path))
     xx, yy, zz, yz, xz, xy = data["stress"].T
     frames = Frames(
@@ -265,7 +271,9 @@ def _rest(folder: Path, splits: tuple[str, ...]) -> Frames:
 
 SOURCES: dict[str, Callable[[Path, tuple[str, ...]], Frames]] = {
     "labelled": _labelled,
-    "substituted": _substituted,
+    "substituted": _made_here("substituted"),
+    "strained": _made_here("strained"),
+    "elastic": _made_here("elastic"),
     "dft": _dft,
     "harmonic": _harmonic,
     "response": _response,

@@ -1,5 +1,7 @@
 """Batches of frames: pairs, padding, and the compiled step against plain autograd."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +75,23 @@ def test_only_the_difference_of_the_forces_of_a_pair_counts(batch: FrameBatch, n
     torch.testing.assert_close(frame_losses(found, batch)["forces"][0], before)
     found.forces[16:] += 1.0
     assert (frame_losses(found, batch)["forces"][0] != before).tolist() == [False, False, True, True]
+
+
+def test_of_opposite_strains_the_changes_of_forces_and_stresses_count(frames: Frames) -> None:
+    strained = replace(frames, kind=np.array(["response"] * 2 + ["strained"] * 2))
+    batch = FrameBatch.of(strained, np.array([1, 0, 3, 2]), 4.5)
+    assert batch.partner[16:].tolist() == [18, 19, 16, 17]
+    assert batch.sibling.tolist() == [1, 0, 3, 2]
+
+
+def test_frames_with_stresses_alone_have_no_loss_of_forces(frames: Frames, network: Potential) -> None:
+    unknown = np.full_like(frames.forces, np.nan)
+    unknown[:16] = frames.forces[:16]
+    batch = FrameBatch.of(replace(frames, forces=unknown), np.array([1, 0, 3, 2]), 4.5)
+    losses = frame_losses(derivatives(network, batch.graph, batch.fidelity), batch)
+    assert losses["forces"][1].tolist() == [1, 1, 0, 0]
+    assert losses["strain"][1].tolist() == [0, 0, 1, 1]
+    assert all(torch.isfinite(values).all() for values, _ in losses.values())
 
 
 def test_the_change_of_the_stress_between_siblings_counts(frames: Frames, network: Potential) -> None:

@@ -135,7 +135,7 @@ def test_size_limit(folder: Path) -> None:
 
 
 def test_unknown_source_lists_the_choices(folder: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, substituted, dft, harmonic"):
+    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, substituted, strained, elastic, dft"):
         load_frames("nonsense", ("train",), folder)
 
 

@@ -1,13 +1,16 @@
-"""Make ``substituted_frames.npz``: hypothetical crystals, labelled by a published universal potential.
+"""Make the frames beside this script, labelled by a published universal potential.
 
-    python training_data/make_substituted.py structures SEED CRYSTALS FILE.npz   # this project's environment
-    python training_data/make_substituted.py label FILE.npz ... TEACHER          # environment of TEACHER/setup.sh
-    python training_data/make_substituted.py join FILE.npz ...                   # this project's environment
+    python training_data/make_frames.py substituted SEED CRYSTALS FILE.npz   # this project's environment
+    python training_data/make_frames.py strained SEED FILE.npz ...           # this project's environment
+    python training_data/make_frames.py label FILE.npz ... TEACHER           # environment of TEACHER/setup.sh
+    python training_data/make_frames.py join NAME FILE.npz ...               # this project's environment
 
-``structures`` exchanges elements of crystals of up to eight atoms (``training/substitution.py``), brings the cells to a
-small pressure with the shipped potential and distorts each four times. ``label`` adds energies, forces and stresses of
-the potential in the folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps what is fit for
-training and writes the frames beside this script, in the layout of ``labelled_frames.npz`` of the data package.
+``substituted`` exchanges elements of crystals of up to eight atoms (``training/substitution.py``), brings the cells to
+a small pressure with the shipped potential and distorts each four times. ``strained`` distributes the training crystals
+of up to twelve atoms over the files, each strained a little one way and the opposite way, for what elastic constants
+are made of. ``label`` adds energies, forces and stresses of the potential in the folder TEACHER (``teacher.py``,
+``Teacher.label``) to the files. ``join`` keeps what is fit for training and writes ``NAME_frames.npz`` beside this
+script, in the layout of ``labelled_frames.npz`` of the data package.
 """
 
 import itertools
@@ -20,7 +23,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-LARGEST_PARENT = 8  # atoms
+LARGEST_PARENT = 8  # atoms, of crystals to substitute in
+LARGEST_STRAINED, LARGEST_STRAINED_TWICE = 12, 6  # atoms
 METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
 LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
 
@@ -81,7 +85,7 @@ def distorted(atoms: Atoms, random: np.random.Generator) -> dict[str, Atoms]:
     return made
 
 
-def write_structures(seed: int, count: int, path: Path) -> None:
+def write_substituted(seed: int, count: int, path: Path) -> None:
     """Distorted hypothetical crystals, without labels."""
     from ase_comformer.predictor import Predictor
     from ase_comformer.training.substitution import substituted
@@ -92,12 +96,68 @@ def write_structures(seed: int, count: int, path: Path) -> None:
     crystals: list[Atoms] = []
     while len(crystals) < count:
         crystals += relaxed(list(itertools.islice(source, 192)), predictor)
-    frames, variants, groups = [], [], []
-    for number, atoms in enumerate(crystals[:count]):
-        for variant, frame in distorted(atoms, random).items():
-            frames.append(frame)
-            variants.append(variant)
-            groups.append(f"substituted-{seed}-{number}")
+    made = [
+        (frame, variant, f"substituted-{seed}-{number}")
+        for number, atoms in enumerate(crystals[:count])
+        for variant, frame in distorted(atoms, random).items()
+    ]
+    write(made, path)
+
+
+def crystals_at_rest() -> list[Atoms]:
+    """Small training crystals in their published cells: one per composition of the cell and volume per atom."""
+    from ase_comformer.training.data import load_records
+    from ase_comformer.training.frames import load_frames
+
+    found = [record.atoms for record in load_records("elastic_mp", None, ("train",))]
+    for source in ("labelled", "rest"):
+        frames = load_frames(source, ["train"], None, LARGEST_STRAINED)
+        for k in np.flatnonzero(np.isin(frames.kind, ("asis", "rest"))):
+            rows = frames.atom_rows(np.array([k]))
+            found.append(Atoms(frames.numbers[rows], positions=frames.positions[rows], cell=frames.cell[k], pbc=True))
+    distinct: dict[tuple[str, int], Atoms] = {}
+    for atoms in found:
+        if len(atoms) <= LARGEST_STRAINED:
+            # the same crystal in another source: PBE and PBEsol volumes differ by some per cent
+            size = round(np.log(atoms.cell.volume / len(atoms)) / 0.06)
+            distinct.setdefault((atoms.get_chemical_formula(), size), atoms)
+    return list(distinct.values())
+
+
+def strained_pair(atoms: Atoms, random: np.random.Generator) -> list[Atoms]:
+    """The crystal with a small strain, in two of three cases small displacements too, and with the opposite ones."""
+    if random.random() < 0.35:  # a volume change alone
+        strain = random.choice([-1, 1]) * random.uniform(0.004, 0.012) * np.eye(3)
+    else:
+        strain = random.uniform(0.003, 0.01) * random.normal(size=(3, 3))
+        strain = (strain + strain.T) / 2
+    shift = (random.random() < 0.65) * random.uniform(0.005, 0.02) * random.normal(size=(len(atoms), 3))
+    shift -= shift.mean(axis=0)
+    pair = []
+    for sign in (1, -1):
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell.array @ (np.eye(3) + sign * strain), scale_atoms=True)
+        copy.positions += sign * shift
+        pair.append(copy)
+    return pair
+
+
+def write_strained(seed: int, paths: list[Path]) -> None:
+    """Pairs of strained training crystals, without labels, evenly over the files."""
+    random = np.random.default_rng(seed)
+    made = []
+    for number, atoms in enumerate(crystals_at_rest()):
+        for again in range(1 if len(atoms) > LARGEST_STRAINED_TWICE else 2):
+            group = f"strained-{seed}-{number}-{again}"
+            made.append([(frame, "strained", group) for frame in strained_pair(atoms, random)])
+    order = random.permutation(len(made))
+    for part, path in enumerate(paths):
+        write([frame for k in order[part :: len(paths)] for frame in made[k]], path)
+
+
+def write(made: list[tuple[Atoms, str, str]], path: Path) -> None:
+    """Frames, variants and groups in the layout of ``labelled_frames.npz``."""
+    frames, variants, groups = zip(*made, strict=True)
     np.savez_compressed(
         path,
         ptr=np.concatenate([[0], np.cumsum([len(atoms) for atoms in frames])]),
@@ -146,8 +206,8 @@ def fit_for_training(atoms: Atoms, forces: np.ndarray, stress: np.ndarray) -> bo
     return bool(distances.min(initial=np.inf) > SHORTEST_PAIR)
 
 
-def join(paths: list[Path]) -> None:
-    """Write ``substituted_frames.npz``; of a formula and size that came up twice the first crystal is kept."""
+def join(name: str, paths: list[Path]) -> None:
+    """Write ``NAME_frames.npz``; of hypothetical crystals of one formula and size the first is kept."""
     from ase_comformer.training.data import split_of
 
     kept: dict[str, list[Any]] = {}
@@ -159,7 +219,8 @@ def join(paths: list[Path]) -> None:
             formula, group = atoms.get_chemical_formula(empirical=True), str(data["base_id"][k])
             if not fit_for_training(atoms, data["forces"][rows], data["stress"][k]):
                 continue
-            if first.setdefault((formula, len(atoms)), group) != group or split_of(formula) != "train":
+            repeated = name == "substituted" and first.setdefault((formula, len(atoms)), group) != group
+            if repeated or split_of(formula) != "train":
                 continue
             values = {
                 "numbers": data["numbers"][rows],
@@ -173,24 +234,26 @@ def join(paths: list[Path]) -> None:
                 "variant": data["variant"][k],
                 "base_id": group,
             }
-            for name, value in values.items():
-                kept.setdefault(name, []).append(value)
+            for key, value in values.items():
+                kept.setdefault(key, []).append(value)
     per_atom = ("numbers", "positions", "forces")
     counts = [len(numbers) for numbers in kept["numbers"]]
     np.savez_compressed(
-        Path(__file__).with_name("substituted_frames.npz"),
+        Path(__file__).with_name(f"{name}_frames.npz"),
         ptr=np.concatenate([[0], np.cumsum(counts)]),
-        **{name: np.concatenate(v) if name in per_atom else np.array(v) for name, v in kept.items()},
+        **{key: np.concatenate(v) if key in per_atom else np.array(v) for key, v in kept.items()},
     )
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["structures", seed, count, path]:
-            write_structures(int(seed), int(count), Path(path))
+        case ["substituted", seed, count, path]:
+            write_substituted(int(seed), int(count), Path(path))
+        case ["strained", seed, *paths]:
+            write_strained(int(seed), [Path(path) for path in paths])
         case ["label", *paths, folder]:
             label([Path(path) for path in paths], Path(folder))
-        case ["join", *paths]:
-            join([Path(path) for path in paths])
+        case ["join", name, *paths]:
+            join(name, [Path(path) for path in paths])
         case _:
             raise SystemExit(__doc__)
