@@ -3,6 +3,7 @@
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
@@ -20,6 +21,7 @@ from ase.phonons import Phonons
 
 from ase_comformer import GMTNetCalculator, predict
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
+from ase_comformer.nn.analytic import AnalyticPotential
 from ase_comformer.weights import save_bundle, save_weights
 from tiny import COVERED, TINY, tiny_card, tiny_network, tiny_potential
 
@@ -260,3 +262,23 @@ def test_covered_elements_are_those_of_the_card(calc):
     assert calc.describe("energy")["elements"] == sorted(COVERED)
     assert calc.describe("energies")["unit"] == "eV"
     assert TINY["graph_settings"]["cutoff"] == 4.5
+
+
+def test_small_cells_take_one_thread_and_leave_the_setting_alone(calc, salt, monkeypatch):
+    seen = []
+    original = AnalyticPotential.derivatives
+
+    def recording(*given):
+        seen.append(torch.get_num_threads())
+        return original(*given)
+
+    monkeypatch.setattr(AnalyticPotential, "derivatives", recording)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        calc.get_property("energy", salt)
+        calc.get_property("energy", salt.repeat(3))
+        assert seen == [1, 1, 2, 2]  # two members
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

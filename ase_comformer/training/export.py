@@ -86,9 +86,21 @@ PROVENANCE: dict[str, dict[str, str]] = {
     },
     "substituted": {
         "source": "labels of the same universal potential for hypothetical crystals, made by chemical substitution in "
-        "those (training_data/make_substituted.py)",
+        "those (training_data/make_frames.py)",
         "licence": "labelling code and weights MIT; prototypes CC BY 4.0 and BSD-style (matminer)",
         "citation": "Nequix, arXiv:2508.16067",
+    },
+    "strained": {
+        "source": "labels of the same universal potential for training crystals of all of these sets under small "
+        "strains (training_data/make_frames.py)",
+        "licence": "labelling code and weights MIT; structures CC BY 4.0 and BSD-style (matminer)",
+        "citation": "Nequix, arXiv:2508.16067",
+    },
+    "elastic": {
+        "source": "stresses of small strains from the elastic constants of matminer 0.3.9 elastic_tensor.csv (PBE "
+        "stress-strain), atoms relaxed with the previous potential (training_data/make_elastic.py)",
+        "licence": "matminer BSD-style (LBNL); article CC BY 4.0",
+        "citation": "M. de Jong et al., Sci. Data 2, 150009 (2015), doi:10.1038/sdata.2015.9",
     },
     "rest": {
         "source": "crystals of the Kyoto phonon database, release 2018-04-17 (PBEsol), at rest: their forces are zero",
