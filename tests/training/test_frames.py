@@ -16,8 +16,9 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import GraphSettings, build_graph, collate
 from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.data import split_of
 from ase_comformer.training.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.frames import Frames, join, load_frames
+from ase_comformer.training.frames import TRAINING_DATA, Frames, join, load_frames
 from ase_comformer.training.surface_metrics import surface_errors
 from ase_comformer.training.train import Trainer
 
@@ -277,3 +278,26 @@ def test_prediction_in_batches_keeps_the_order(folder: Path, monkeypatch: pytest
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-10)
     single = [predict_frames([network], frames) for network in networks]
     np.testing.assert_allclose(whole.energy, np.mean([s.energy for s in single], axis=0))
+
+
+@pytest.mark.parametrize("name", ["substituted", "strained", "elastic"])
+def test_frames_made_here_keep_to_the_split(name: str) -> None:
+    data = np.load(TRAINING_DATA / f"{name}_frames.npz")
+    found = set(zip(data["formula"].tolist(), data["split"].tolist(), strict=True))
+    assert {split for _, split in found} <= {"train", "val"}
+    assert all(split_of(formula) == split for formula, split in found)
+
+
+@pytest.mark.parametrize("name", ["strained", "elastic"])
+def test_pairs_made_here_have_opposite_strains_and_stresses_that_resist(name: str) -> None:
+    data = dict(np.load(TRAINING_DATA / f"{name}_frames.npz"))
+    assert (data["base_id"][::2] == data["base_id"][1::2]).all()
+    first, second = data["cell"][::2].astype(float), data["cell"][1::2].astype(float)
+    ratio = np.linalg.inv(first) @ second  # (1 + e)^-1 (1 - e)
+    np.testing.assert_allclose(ratio, ratio.swapaxes(1, 2), atol=2e-5)
+    strain = (np.eye(3) - ratio) @ np.linalg.inv(np.eye(3) + ratio)
+    assert 1e-3 < np.abs(strain).max() < 0.06
+    weight = np.array([1, 1, 1, 2, 2, 2])  # yz and zy
+    change = data["stress"][::2] - data["stress"][1::2]
+    work = (change * strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]] * weight).sum(1)
+    assert (work > 0).mean() > 0.99
