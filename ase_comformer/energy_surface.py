@@ -111,11 +111,11 @@ class EnergySurface:
         with single_thread() if small else contextlib.nullcontext():
             topologies = self._topologies_of(graph)
             members = [potential.derivatives(graph, topologies) for potential in self._analytic]
+            errors = self._expected_errors(graph, members)
         energies, forces, stress = (
             torch.stack([getattr(found, name).detach() for found in members]).to("cpu", torch.float64).numpy()
             for name in ("energies", "forces", "stress")
         )
-        errors = self._expected_errors(graph, members)
         ends = np.cumsum([len(crystal.graph.atom_node) for crystal in crystals])[:-1]
         parts = zip(
             crystals,
