@@ -50,9 +50,6 @@ def shielded_device(device: str) -> contextlib.AbstractContextManager[Any]:
 def single_thread() -> Iterator[None]:
     """One thread of torch for work too small to share, as many as before afterwards."""
     threads = torch.get_num_threads()
-    if threads == 1:
-        yield
-        return
     torch.set_num_threads(1)
     try:
         yield
