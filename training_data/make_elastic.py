@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import BFGS
 from ase.units import GPa
+from make_frames import write
 
 from ase_comformer import GMTNetCalculator
 from ase_comformer.tensors import cartesian_to_voigt
@@ -78,24 +79,18 @@ def main() -> None:
             logger.warning("%s %s: %s", record.id, record.formula, error)
             continue
         for number, (atoms, stress) in enumerate(found):
-            frames.append(atoms)
+            frames.append((atoms, "elastic", f"{record.id}-{number // 2}"))
             stresses.append(stress)
-            facts.append((record.formula, record.split, f"{record.id}-{number // 2}"))
-    formulas, splits, groups = map(np.array, zip(*facts, strict=True))
-    atoms_of_all = sum(map(len, frames))
-    np.savez_compressed(
+            facts.append((record.formula, record.split))
+    formulas, splits = map(np.array, zip(*facts, strict=True))
+    write(
+        frames,
         Path(__file__).with_name("elastic_frames.npz"),
-        ptr=np.cumsum([0, *map(len, frames)]),
-        numbers=np.concatenate([atoms.numbers for atoms in frames]).astype(np.uint8),
-        positions=np.concatenate([atoms.positions for atoms in frames]).astype(np.float32),
-        forces=np.full((atoms_of_all, 3), np.nan, dtype=np.float32),
-        cell=np.array([atoms.cell.array for atoms in frames], dtype=np.float32),
+        forces=np.full((sum(len(atoms) for atoms, *_ in frames), 3), np.nan, dtype=np.float32),
         energy=np.full(len(frames), np.nan),
         stress=np.array(stresses, dtype=np.float32),
         formula=formulas,
         split=splits,
-        variant=np.full(len(frames), "elastic"),
-        base_id=groups,
     )
 
 

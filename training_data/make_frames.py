@@ -29,6 +29,12 @@ METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
 LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
 
 
+def crystal(frames: Any, k: int) -> Atoms:
+    """The structure of one of ``training.frames.Frames``."""
+    rows = frames.atom_rows(np.array([k]))
+    return Atoms(frames.numbers[rows], positions=frames.positions[rows], cell=frames.cell[k], pbc=True)
+
+
 def parents() -> list[Atoms]:
     """One frame of every small labelled crystal of the training split, undistorted where there is one."""
     from ase_comformer.training.frames import load_frames
@@ -41,8 +47,7 @@ def parents() -> list[Atoms]:
     crystals = []
     metals = {atomic_numbers[symbol] for symbol in METALS.split()}
     for k in sorted(chosen.values()):
-        rows = frames.atom_rows(np.array([k]))
-        atoms = Atoms(frames.numbers[rows], positions=frames.positions[rows], cell=frames.cell[k], pbc=True)
+        atoms = crystal(frames, k)
         crystals += [atoms] * (METALLIC_WEIGHT if set(atoms.numbers.tolist()) <= metals else 1)
     return crystals
 
@@ -112,9 +117,7 @@ def crystals_at_rest() -> list[Atoms]:
     found = [record.atoms for record in load_records("elastic_mp", None, ("train",))]
     for source in ("labelled", "rest"):
         frames = load_frames(source, ["train"], None, LARGEST_STRAINED)
-        for k in np.flatnonzero(np.isin(frames.kind, ("asis", "rest"))):
-            rows = frames.atom_rows(np.array([k]))
-            found.append(Atoms(frames.numbers[rows], positions=frames.positions[rows], cell=frames.cell[k], pbc=True))
+        found += [crystal(frames, k) for k in np.flatnonzero(np.isin(frames.kind, ("asis", "rest")))]
     distinct: dict[tuple[str, int], Atoms] = {}
     for atoms in found:
         if len(atoms) <= LARGEST_STRAINED:
@@ -155,8 +158,8 @@ def write_strained(seed: int, paths: list[Path]) -> None:
         write([frame for k in order[part :: len(paths)] for frame in made[k]], path)
 
 
-def write(made: list[tuple[Atoms, str, str]], path: Path) -> None:
-    """Frames, variants and groups in the layout of ``labelled_frames.npz``."""
+def write(made: list[tuple[Atoms, str, str]], path: Path, **labels: np.ndarray) -> None:
+    """Frames, variants and groups in the layout of ``labelled_frames.npz``, and what is known of them."""
     frames, variants, groups = zip(*made, strict=True)
     np.savez_compressed(
         path,
@@ -166,6 +169,7 @@ def write(made: list[tuple[Atoms, str, str]], path: Path) -> None:
         cell=np.array([atoms.cell.array for atoms in frames], dtype=np.float32),
         variant=np.array(variants),
         base_id=np.array(groups),
+        **labels,
     )
 
 
