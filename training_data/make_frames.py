@@ -2,20 +2,23 @@
 
     python training_data/make_frames.py substituted SEED CRYSTALS FILE.npz   # this project's environment
     python training_data/make_frames.py strained SEED FILE.npz ...           # this project's environment
+    python training_data/make_frames.py strained-hypothetical SEED CRYSTALS FILE.npz ...
     python training_data/make_frames.py label FILE.npz ... TEACHER           # environment of TEACHER/setup.sh
     python training_data/make_frames.py join NAME FILE.npz ...               # this project's environment
 
 ``substituted`` exchanges elements of crystals of up to eight atoms (``training/substitution.py``), brings the cells to
 a small pressure with the shipped potential and distorts each four times. ``strained`` distributes the training crystals
 of up to twelve atoms over the files, each strained a little one way and the opposite way, for what elastic constants
-are made of. ``label`` adds energies, forces and stresses of the potential in the folder TEACHER (``teacher.py``,
-``Teacher.label``) to the files. ``join`` keeps what is fit for training and writes ``NAME_frames.npz`` beside this
-script, in the layout of ``labelled_frames.npz`` of the data package.
+are made of; ``strained-hypothetical`` does so with simple metals and alloys and with crystals made by exchanging
+elements of those with published elastic constants. ``label`` adds energies, forces and stresses of the potential in the
+folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps what is fit for training and writes
+``NAME_frames.npz`` beside this script, in the layout of ``labelled_frames.npz`` of the data package.
 """
 
 import itertools
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from ase.data import atomic_numbers
 
 LARGEST_PARENT = 8  # atoms, of crystals to substitute in
 LARGEST_STRAINED, LARGEST_STRAINED_TWICE = 12, 6  # atoms
+LARGEST_STRAINED_PARENT = 13  # atoms, the size of the primitive cell of ThMn12 and its like
 METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
 LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
 
@@ -52,8 +56,15 @@ def parents() -> list[Atoms]:
     return crystals
 
 
-def relaxed(batch: list[Atoms], predictor: Any, steps: int = 5) -> list[Atoms]:
-    """Cells and positions after a few damped steps; what the potential refuses or leaves strained is dropped."""
+def relaxed(batch: list[Atoms], predictor: Any, steps: int = 5, largest_stress: float = 0.37) -> list[Atoms]:
+    """Cells and positions after a few damped steps; what the potential refuses or leaves strained is dropped.
+
+    Args:
+        batch: changed in place.
+        predictor: of forces and stress.
+        steps: of the relaxation.
+        largest_stress: eV/A^3, of any component afterwards.
+    """
     for _ in range(steps):
         found = predictor.predict(batch, ["forces", "stress"])
         for atoms, result in zip(batch, found, strict=True):
@@ -63,7 +74,7 @@ def relaxed(batch: list[Atoms], predictor: Any, steps: int = 5) -> list[Atoms]:
                 atoms.set_cell(atoms.cell * (1 + growth), scale_atoms=True)
     found = predictor.predict(batch, ["forces", "stress"])
     calm = [
-        "error" not in result and np.abs(result["forces"]).max() < 6 and np.abs(result["stress"]).max() < 0.37
+        "error" not in result and np.abs(result["forces"]).max() < 6 and np.abs(result["stress"]).max() < largest_stress
         for result in found
     ]
     return list(itertools.compress(batch, calm))
@@ -158,6 +169,55 @@ def write_strained(seed: int, paths: list[Path]) -> None:
         write([frame for k in order[part :: len(paths)] for frame in made[k]], path)
 
 
+def simple_metals(random: np.random.Generator) -> list[Atoms]:
+    """Metals in the bcc, fcc and hcp structures, and as many alloys in the CsCl and Cu3Au structures."""
+    from ase.build import bulk
+
+    from ase_comformer.training.substitution import METALS, atomic_volumes
+
+    def scaled(atoms: Atoms) -> Atoms:
+        size = (volumes[atoms.numbers].sum() / atoms.get_volume()) ** (1 / 3)
+        atoms.set_cell(atoms.cell * size, scale_atoms=True)
+        return atoms
+
+    volumes, symbols = atomic_volumes(parents()), METALS.split()
+    elements = [scaled(bulk(symbol, kind, a=4.0)) for symbol in symbols for kind in ("bcc", "fcc", "hcp")]
+    alloys = []
+    for _ in elements[::2]:
+        pair = random.choice(symbols, 2, replace=False)
+        alloys.append(scaled(bulk("CsCl", "cesiumchloride", a=4.0)))
+        alloys[-1].symbols[:] = list(pair)
+        alloys.append(scaled(bulk("Cu", "fcc", a=4.0, cubic=True)))
+        alloys[-1].symbols[:] = [pair[0], *[pair[1]] * 3]
+        for atoms in alloys[-2:]:
+            scaled(atoms)
+    return elements + alloys
+
+
+def write_strained_hypothetical(seed: int, count: int, paths: list[Path]) -> None:
+    """Pairs of strained crystals that nobody made, without labels, evenly over the files."""
+    from ase_comformer.predictor import Predictor
+    from ase_comformer.training.data import load_records, split_of
+    from ase_comformer.training.substitution import substituted
+
+    warnings.filterwarnings("ignore", category=UserWarning)
+    predictor, random = Predictor(), np.random.default_rng(seed)
+    known = [record.atoms for record in load_records("elastic_mp", None, ("train",))]
+    source = substituted([atoms for atoms in known if len(atoms) <= LARGEST_STRAINED_PARENT], seed)
+    crystals = simple_metals(random)
+    crystals = [atoms for atoms in crystals if split_of(atoms.get_chemical_formula(empirical=True)) == "train"]
+    crystals += list(itertools.islice(source, count))
+    made = []
+    for first in range(0, len(crystals), 192):
+        for number, atoms in enumerate(relaxed(crystals[first : first + 192], predictor, 12, 0.12), first):
+            for again in range(1 if len(atoms) > 2 else 2):
+                group = f"hypothetical-{seed}-{number}-{again}"
+                made.append([(frame, "strained", group) for frame in strained_pair(atoms, random)])
+    order = random.permutation(len(made))
+    for part, path in enumerate(paths):
+        write([frame for k in order[part :: len(paths)] for frame in made[k]], path)
+
+
 def write(made: list[tuple[Atoms, str, str]], path: Path, **labels: np.ndarray) -> None:
     """Frames, variants and groups in the layout of ``labelled_frames.npz``, and what is known of them."""
     frames, variants, groups = zip(*made, strict=True)
@@ -218,12 +278,16 @@ def join(name: str, paths: list[Path]) -> None:
     first: dict[tuple[str, int], str] = {}
     for path in paths:
         data = dict(np.load(path))
-        for k, atoms in enumerate(structures_of(data)):
-            rows = slice(data["ptr"][k], data["ptr"][k + 1])
-            formula, group = atoms.get_chemical_formula(empirical=True), str(data["base_id"][k])
-            if not fit_for_training(atoms, data["forces"][rows], data["stress"][k]):
+        slices, groups = [slice(a, b) for a, b in itertools.pairwise(data["ptr"])], data["base_id"].tolist()
+        frames = structures_of(data)
+        fit = [k for k, s in enumerate(slices) if fit_for_training(frames[k], data["forces"][s], data["stress"][k])]
+        left = Counter(groups[k] for k in fit)
+        for k in fit:
+            if name == "strained" and left[groups[k]] < 2:  # half a pair
                 continue
-            repeated = name == "substituted" and first.setdefault((formula, len(atoms)), group) != group
+            rows, group = slices[k], groups[k]
+            formula = frames[k].get_chemical_formula(empirical=True)
+            repeated = name == "substituted" and first.setdefault((formula, len(frames[k])), group) != group
             if repeated or split_of(formula) != "train":
                 continue
             values = {
@@ -255,6 +319,8 @@ if __name__ == "__main__":
             write_substituted(int(seed), int(count), Path(path))
         case ["strained", seed, *paths]:
             write_strained(int(seed), [Path(path) for path in paths])
+        case ["strained-hypothetical", seed, count, *paths]:
+            write_strained_hypothetical(int(seed), int(count), [Path(path) for path in paths])
         case ["label", *paths, folder]:
             label([Path(path) for path in paths], Path(folder))
         case ["join", name, *paths]:

@@ -6,10 +6,12 @@ displacements stays. Where stresses are known their difference is compared too, 
 both frames share says little, their difference is what elastic constants are made of. Index letters: B frames, A atoms.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+from ase.data import atomic_masses_iupac2016
 from ase.units import GPa
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,6 +27,10 @@ RESPONSES = frozenset({"response", "strained"})
 _LARGE_STRESS = 2.0
 #: GPa, added to the size of a difference of stresses that its error is compared with.
 _SMALL_STRESS = 0.5
+#: eV/A, added to the size of a response, so that the smallest do not count most.
+_SMALL_RESPONSE = 0.25
+#: u, the mass at which the error of a response counts once.
+_OXYGEN_MASS = 16.0
 #: Small numbers by which losses are rounded off at zero: eV/A squared, eV, GPa.
 _FORCE_WIDTH, _ENERGY_WIDTH, _STRESS_WIDTH = 1e-4, 0.01, 0.05
 
@@ -175,10 +181,7 @@ def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[T
         """Between the frames of a pair; the values themselves of single frames."""
         return values - torch.cat([values, torch.zeros_like(values[:1])])[batch.partner]
 
-    error, label = difference(found.forces - batch.forces), difference(batch.forces)
-    size = mean(label.square().sum(1)).sqrt()
-    width = _FORCE_WIDTH
-    forces = mean((error.square().sum(1) + width).sqrt() - width**0.5) / (1 + size)
+    forces = _force_loss(batch, difference(found.forces - batch.forces), difference(batch.forces), mean)
     energy = smooth((found.energy - batch.energy) / count, _ENERGY_WIDTH).to(forces.dtype)
     actual = batch.stress / GPa
     size = actual.square().mean(dim=(1, 2)).sqrt() / _LARGE_STRESS
@@ -197,3 +200,19 @@ def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[T
         "stress": (stress, batch.has_stress),
         "strain": (strain, batch.has_stress * known[batch.sibling]),
     }
+
+
+def _force_loss(batch: FrameBatch, error: Tensor, label: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+    """(B,) from the error and the label (A, 3) of forces, or of their change within a pair of ``RESPONSES``.
+
+    Responses are to give frequencies, w = sqrt(k / m): the error of w is that of k over sqrt(k m). So they weigh less
+    with the mass and with the root of their size; the weights are milder in the mass, as forces are to be right too.
+    """
+    width = _FORCE_WIDTH
+    size = mean(label.square().sum(1)).sqrt()
+    single = mean((error.square().sum(1) + width).sqrt() - width**0.5) / (1 + size)
+    lightness = (error.new_tensor(atomic_masses_iupac2016)[batch.graph.numbers] / _OXYGEN_MASS).rsqrt()
+    total = (mean(lightness * error.square().sum(1)) + width).sqrt() - width**0.5
+    response = total / (_SMALL_RESPONSE + size).sqrt()
+    paired = mean((batch.partner < len(batch.partner)).to(error.dtype)) > 0
+    return torch.where(paired, response, single)

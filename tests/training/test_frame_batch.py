@@ -7,6 +7,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.data import atomic_masses, atomic_numbers
 
 from ase_comformer.nn.potential import Potential, derivatives
 from ase_comformer.training.compiled import CompiledStep
@@ -75,6 +76,23 @@ def test_only_the_difference_of_the_forces_of_a_pair_counts(batch: FrameBatch, n
     torch.testing.assert_close(frame_losses(found, batch)["forces"][0], before)
     found.forces[16:] += 1.0
     assert (frame_losses(found, batch)["forces"][0] != before).tolist() == [False, False, True, True]
+
+
+def test_errors_of_responses_count_by_mass_and_size(batch: FrameBatch, network: Potential) -> None:
+    found = derivatives(network, batch.graph, batch.fidelity)
+
+    def loss(moved: str, scale: float = 1.0) -> float:
+        """With an error of the forces on one element, opposite in both frames; labels and errors scaled alike."""
+        scaled = replace(batch, forces=scale * batch.forces)
+        error = torch.zeros_like(batch.forces)
+        error[:16] = (batch.graph.numbers[:16] == atomic_numbers[moved]).float().unsqueeze(1)
+        error[8:16] *= -1
+        return float(frame_losses(replace(found, forces=scaled.forces + scale * error), scaled)["forces"][0][0])
+
+    light, heavy = (atomic_masses[atomic_numbers[symbol]] for symbol in ("Na", "Cl"))
+    assert loss("Na") / loss("Cl") == pytest.approx((heavy / light) ** 0.25, rel=1e-2)
+    # the error of a frequency grows with the root of the force constant at a constant relative error
+    assert loss("Na", 400.0) / loss("Na", 100.0) == pytest.approx(2.0, rel=1e-2)
 
 
 def test_of_opposite_strains_the_changes_of_forces_and_stresses_count(frames: Frames) -> None:
