@@ -30,6 +30,7 @@ class TrainingConfig:
         optimiser: "adamw" or "muon", see ``training.optimisers``.
         initial: weights to start from (safetensors; parameters that fit by name are taken, and where they are smaller
             the rest has no influence on what they compute as long as only hidden layers have become wider).
+        initial_share: share of the initial parameters in the exported ones (``export.trained_network``).
         notes: what the other fields do not say about how the weights came about, for the model card.
     """
 
@@ -45,6 +46,7 @@ class TrainingConfig:
     max_atoms: dict[str, int] = field(default_factory=dict)
     splits: list[str] = field(default_factory=lambda: ["train"])
     initial: str = ""
+    initial_share: float = 0.0
     notes: str = ""
     fraction: float = 1.0
     share: dict[str, float] = field(default_factory=dict)

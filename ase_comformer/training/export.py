@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.nn import ARCHITECTURES
@@ -24,6 +24,7 @@ from ase_comformer.tensors import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import load_records
 from ase_comformer.training.frames import load_frames
+from ase_comformer.training.train import initial_network
 from ase_comformer.training.uncertainty import fit_uncertainty
 from ase_comformer.weights import save_weights
 
@@ -168,6 +169,7 @@ def run(
             "epoch": facts["epoch"],
             "checkpoint": checkpoint,
             "initial": config.initial,
+            "initial_share": config.initial_share,
             "notes": config.notes,
             "validation_loss": facts.get("validation_loss", {}),
             "provenance": {dataset: PROVENANCE[dataset] for dataset in config.datasets},
@@ -181,7 +183,11 @@ def run(
 def trained_network(
     run_directory: Path, config: TrainingConfig, checkpoint: str, properties: Sequence[str] | None = None
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The averaged weights of a run and what was written beside them; arguments as in ``run``."""
+    """The averaged weights of a run and what was written beside them; arguments as in ``run``.
+
+    ``config.initial_share`` of the parameters the run started from is mixed in: between the two the network keeps most
+    of what each is better at (M. Wortsman et al., Robust fine-tuning, CVPR 2022, eq. 1).
+    """
     if checkpoint == "best":
         facts = json.loads((run_directory / "best.json").read_text(encoding="utf-8"))
         state = load_file(run_directory / "best.safetensors")
@@ -195,8 +201,15 @@ def trained_network(
         arguments["properties"] = list(properties)
     network = ARCHITECTURES[config.architecture](**arguments)
     own = network.state_dict()
+    if config.initial_share:
+        initial = initial_network(config).state_dict()
+        state = {key: _between(value, initial[key], config.initial_share) for key, value in state.items()}
     network.load_state_dict({key: value for key, value in state.items() if key in own})
     return network.eval(), facts
+
+
+def _between(trained: Tensor, initial: Tensor, share: float) -> Tensor:
+    return torch.lerp(trained.double(), initial.double(), share).to(trained.dtype)
 
 
 def _elements(config: TrainingConfig, prop: str, data: Path | None) -> list[str]:
@@ -225,11 +238,12 @@ def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], paramete
     )
     origin = fields["training"]
     history = f"{config.notes.strip()}\n\n" if config.notes else ""
+    mixed = f"; {config.initial_share:.0%} of each parameter from `{config.initial}`" if config.initial_share else ""
     return f"""# {name}
 
 {config.architecture}, {parameters:,} parameters, trained on the {"+".join(config.splits)} split with
 `ase-comformer train ase_comformer/training/configs/{config.name}.toml`
-(averaged weights, {origin["checkpoint"]} checkpoint, epoch {origin["epoch"]}).
+(averaged weights, {origin["checkpoint"]} checkpoint, epoch {origin["epoch"]}{mixed}).
 
 {history}| property | unit | functional | elements | what it is |
 |---|---|---|---|---|

@@ -58,6 +58,24 @@ def grown(given: Tensor, own: Tensor) -> Tensor:
     return result
 
 
+def start_from(network: nn.Module, path: Path) -> None:
+    """Give ``network`` the parameters of a file, ``grown`` to its shapes; what the file lacks stays as it is."""
+    own = network.state_dict()
+    given = load_file(path)
+    fitting = {k: grown(v, own[k]) for k, v in given.items() if k in own and own[k].dim() == v.dim()}
+    network.load_state_dict(fitting, strict=False)
+    logger.info("%d of %d parameters from %s", len(fitting), len(own), path)
+
+
+def initial_network(config: TrainingConfig) -> nn.Module:
+    """The network that a run starts from, before the training data set scales and references."""
+    torch.manual_seed(config.seed)
+    network: nn.Module = ARCHITECTURES[config.architecture](**config.arguments)
+    if config.initial:
+        start_from(network, Path(config.initial))
+    return network
+
+
 #: Architectures that do not learn from labelled crystals -> what they learn from.
 TASKS: dict[str, type[Task]] = {"Potential": FrameTask}
 
@@ -79,18 +97,11 @@ class Trainer:
         self.network: Any = ARCHITECTURES[config.architecture](**config.arguments)
         self.task: Task = TASKS.get(config.architecture, TensorTask)(config, self.network, folder)
         if config.initial:
-            self._take_initial(Path(config.initial))
+            start_from(self.network, Path(config.initial))
         self.average = MovingAverage(self.network, config.ema)
         self.optimisers = make_optimisers(self.network, config)
         self.processes = Processes()
         self.epoch, self.best = 0, math.inf
-
-    def _take_initial(self, path: Path) -> None:
-        own = self.network.state_dict()
-        given = load_file(path)
-        fitting = {k: grown(v, own[k]) for k, v in given.items() if k in own and own[k].dim() == v.dim()}
-        self.network.load_state_dict(fitting, strict=False)
-        logger.info("%d of %d parameters from %s", len(fitting), len(own), path)
 
     def _learning_rate(self, progress: float) -> float:
         """That of a part of the run between 0 and 1."""

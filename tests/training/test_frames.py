@@ -1,6 +1,7 @@
 """Frames of the three sources, the task that learns from them, and the errors on them."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -17,6 +18,7 @@ from ase_comformer.graph import GraphSettings, build_graph, collate
 from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import split_of
+from ase_comformer.training.export import trained_network
 from ase_comformer.training.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.frames import TRAINING_DATA, Frames, join, load_frames
 from ase_comformer.training.surface_metrics import surface_errors
@@ -248,6 +250,24 @@ def test_a_network_grown_in_its_hidden_layers_computes_the_same(folder: Path, tm
     found, expected = (predict_frames([t.network.eval()], frames) for t in (Trainer(wide, folder), small))
     np.testing.assert_allclose(found.forces, expected.forces, atol=1e-5)
     np.testing.assert_allclose(found.energy, expected.energy, rtol=1e-5)
+
+
+def test_exported_parameters_hold_the_share_of_the_initial_ones(folder: Path, tmp_path: Path) -> None:
+    small = Trainer(config(tmp_path / "small", 1), folder)
+    small.fit()
+    wide = config(tmp_path / "wide", 1)
+    wide.arguments |= {"hidden": 24}
+    wide.initial = str(small.directory / "best.safetensors")
+    trainer = Trainer(wide, folder)
+    initial = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.fit()
+    trained, mixed, start = (
+        trained_network(trainer.directory, replace(wide, initial_share=share), "best")[0] for share in (0.0, 0.25, 1.0)
+    )
+    for name, value in mixed.state_dict().items():
+        torch.testing.assert_close(start.state_dict()[name], initial[name])
+        torch.testing.assert_close(value, 0.75 * trained.state_dict()[name] + 0.25 * initial[name])
+    assert not torch.equal(trained.trunk.embedding.weight, start.trunk.embedding.weight)
 
 
 def test_errors_are_those_of_known_offsets(folder: Path) -> None:
