@@ -184,13 +184,11 @@ def simple_metals(random: np.random.Generator) -> list[Atoms]:
     elements = [scaled(bulk(symbol, kind, a=4.0)) for symbol in symbols for kind in ("bcc", "fcc", "hcp")]
     alloys = []
     for _ in elements[::2]:
-        pair = random.choice(symbols, 2, replace=False)
-        alloys.append(scaled(bulk("CsCl", "cesiumchloride", a=4.0)))
-        alloys[-1].symbols[:] = list(pair)
-        alloys.append(scaled(bulk("Cu", "fcc", a=4.0, cubic=True)))
-        alloys[-1].symbols[:] = [pair[0], *[pair[1]] * 3]
-        for atoms in alloys[-2:]:
-            scaled(atoms)
+        one, other = random.choice(symbols, 2, replace=False)
+        ordered = bulk("CsCl", "cesiumchloride", a=4.0), bulk("Cu", "fcc", a=4.0, cubic=True)
+        for atoms in ordered:
+            atoms.symbols[:] = [one, *[other] * (len(atoms) - 1)]
+            alloys.append(scaled(atoms))
     return elements + alloys
 
 
