@@ -9,10 +9,11 @@
 ``substituted`` exchanges elements of crystals of up to eight atoms (``training/substitution.py``), brings the cells to
 a small pressure with the shipped potential and distorts each four times. ``strained`` distributes the training crystals
 of up to twelve atoms over the files, each strained a little one way and the opposite way, for what elastic constants
-are made of; ``strained-hypothetical`` does so with simple metals and alloys and with crystals made by exchanging
-elements of those with published elastic constants. ``label`` adds energies, forces and stresses of the potential in the
-folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps what is fit for training and writes
-``NAME_frames.npz`` beside this script, in the layout of ``labelled_frames.npz`` of the data package.
+are made of; ``strained-hypothetical`` does so with simple metals and alloys, with molecules in boxes and with crystals
+made by exchanging elements of those with published elastic constants. ``label`` adds energies, forces and stresses of
+the potential in the folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps what is fit for
+training and writes ``NAME_frames.npz`` beside this script, in the layout of ``labelled_frames.npz`` of the data
+package.
 """
 
 import itertools
@@ -30,6 +31,7 @@ LARGEST_PARENT = 8  # atoms, of crystals to substitute in
 LARGEST_STRAINED, LARGEST_STRAINED_TWICE = 12, 6  # atoms
 LARGEST_STRAINED_PARENT = 13  # atoms, the size of the primitive cell of ThMn12 and its like
 METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
+MOLECULAR_GAPS = (2.2, 2.6, 3.1, 3.7)  # A, from a molecule to its images
 LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
 
 
@@ -192,6 +194,22 @@ def simple_metals(random: np.random.Generator) -> list[Atoms]:
     return elements + alloys
 
 
+def molecular_crystals(random: np.random.Generator) -> list[Atoms]:
+    """Small molecules of the G2 set, each turned at random in boxes that leave it different gaps to its images."""
+    from ase.build import molecule
+    from ase.data.g2 import molecule_names
+
+    crystals = []
+    for name, gap in itertools.product(molecule_names, MOLECULAR_GAPS):
+        atoms = molecule(name)
+        if 1 < len(atoms) <= LARGEST_STRAINED:
+            atoms.set_positions(atoms.positions @ np.linalg.qr(random.normal(size=(3, 3)))[0])
+            atoms.set_cell(np.ptp(atoms.positions, axis=0) + gap + random.uniform(-0.2, 0.2, size=3))
+            atoms.pbc = True
+            crystals.append(Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True))
+    return crystals
+
+
 def write_strained_hypothetical(seed: int, count: int, paths: list[Path]) -> None:
     """Pairs of strained crystals that nobody made, without labels, evenly over the files."""
     from ase_comformer.predictor import Predictor
@@ -202,7 +220,7 @@ def write_strained_hypothetical(seed: int, count: int, paths: list[Path]) -> Non
     predictor, random = Predictor(), np.random.default_rng(seed)
     known = [record.atoms for record in load_records("elastic_mp", None, ("train",))]
     source = substituted([atoms for atoms in known if len(atoms) <= LARGEST_STRAINED_PARENT], seed)
-    crystals = simple_metals(random)
+    crystals = simple_metals(random) + molecular_crystals(random)
     crystals = [atoms for atoms in crystals if split_of(atoms.get_chemical_formula(empirical=True)) == "train"]
     crystals += list(itertools.islice(source, count))
     made = []
