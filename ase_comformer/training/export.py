@@ -93,7 +93,8 @@ PROVENANCE: dict[str, dict[str, str]] = {
     },
     "strained": {
         "source": "labels of the same universal potential for training crystals of all of these sets, and for "
-        "hypothetical metals, alloys and substituted crystals, under small strains (training_data/make_frames.py)",
+        "hypothetical metals, alloys, molecules in boxes and substituted crystals, under small strains "
+        "(training_data/make_frames.py)",
         "licence": "labelling code and weights MIT; structures CC BY 4.0 and BSD-style (matminer)",
         "citation": "Nequix, arXiv:2508.16067",
     },
