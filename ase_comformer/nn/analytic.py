@@ -83,12 +83,10 @@ class AnalyticPotential:
         gradient = geometry.backward(parts, d_density[graph.edge_receiver])
         close = network.repulsion.close_pairs(graph, geometry.distance)
         if len(close):
-            with torch.enable_grad():
-                distance = geometry.distance.detach().requires_grad_(True)
-                pairs = network.repulsion.pair_energies(graph, distance, close)
-                (slope,) = torch.autograd.grad((pairs * size[graph.edge_receiver[close]]).sum(), distance)
-            energy = energy.index_add(0, graph.edge_receiver[close], pairs.detach())
-            gradient = gradient + slope.unsqueeze(1) * geometry.unit
+            receiver = graph.edge_receiver[close]
+            pairs, slopes = network.repulsion.pair_slopes(graph, geometry.distance, close)
+            energy = energy.index_add(0, receiver, pairs)
+            gradient = gradient.index_add(0, close, (slopes * size[receiver]).unsqueeze(1) * geometry.unit[close])
         return result_of(graph, energy, scalars, gradient)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.cartesian import CartesianTrunk
 from ase_comformer.nn.message_sums import SumTopology, message_sums
-from ase_comformer.nn.radial import BesselBasis
+from ase_comformer.nn.radial import BesselBasis, polynomial_envelope_slope
 from ase_comformer.nn.sparse import bare_product
 
 
@@ -54,9 +54,9 @@ class EdgeGradient:
 
 def _radial_slopes(radial: BesselBasis, distance: Tensor, basis: Tensor, envelope: Tensor) -> tuple[Tensor, Tensor]:
     """Derivatives in the distance (E,) of the basis (E, K) and of its envelope (E, 1)."""
-    p, cutoff = radial.power, radial.cutoff
+    cutoff = radial.cutoff
+    slope = polynomial_envelope_slope(distance.unsqueeze(1), cutoff, radial.power)
     x = (distance / cutoff).clamp(max=1.0).unsqueeze(1)
-    slope = x ** (p - 1) * (1 - x).square() * (-p * (p + 1) * (p + 2) / (2 * cutoff))
     order = torch.arange(1, radial.count + 1, dtype=distance.dtype, device=distance.device) * math.pi
     phase = x * order
     # b = sqrt(2) sin(phase) / (pi x) envelope

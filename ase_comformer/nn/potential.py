@@ -17,7 +17,7 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.message_sums import SumTopology
-from ase_comformer.nn.radial import polynomial_envelope
+from ase_comformer.nn.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_comformer.nn.uncertainty import Uncertainty
 
 #: The energy surface that a prediction follows, first of the fidelities.
@@ -127,6 +127,10 @@ class Potential(nn.Module):
         return energy, node.scalars
 
 
+#: Factors and rates of the universal screening function.
+_SCREENING = ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016))
+
+
 class ZBLRepulsion(nn.Module):
     """Universal screened nuclear repulsion (Ziegler, Biersack, Littmark 1985), zero beyond the sum of covalent radii.
 
@@ -162,17 +166,34 @@ class ZBLRepulsion(nn.Module):
     def pair_energies(self, graph: CrystalGraph, distance: Tensor, close: Tensor | None = None) -> Tensor:
         """(k,) eV, half of the energies of the edges ``close``, of all where None; weights of orbits included."""
         chosen = slice(None) if close is None else close
-        distance, weight = distance[chosen], graph.edge_weight[chosen]
+        distance = distance[chosen]
+        coulomb, screening_length, reach = self._pair_scales(graph, chosen, distance.dtype)
+        x = distance / screening_length
+        screening = sum(factor * torch.exp(-rate * x) for factor, rate in _SCREENING)
+        return coulomb / distance * screening * polynomial_envelope(distance / reach, 1.0)
+
+    def pair_slopes(self, graph: CrystalGraph, distance: Tensor, close: Tensor) -> tuple[Tensor, Tensor]:
+        """``pair_energies`` of the edges ``close`` and their derivatives (k,) eV/A in the distances, written out."""
+        distance = distance[close]
+        coulomb, screening_length, reach = self._pair_scales(graph, close, distance.dtype)
+        factor, rate = distance.new_tensor(_SCREENING).t()
+        terms = torch.exp(torch.outer(distance / screening_length, -rate)) * factor
+        screening, screening_slope = terms.sum(1), terms @ -rate / screening_length
+        x = distance / reach
+        envelope, envelope_slope = polynomial_envelope(x, 1.0), polynomial_envelope_slope(x, 1.0) / reach
+        bare = coulomb / distance
+        energies = bare * screening * envelope
+        return energies, bare * (screening_slope * envelope + screening * envelope_slope) - energies / distance
+
+    def _pair_scales(
+        self, graph: CrystalGraph, chosen: Tensor | slice, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of some edges: half the Coulomb energy at 1 A (eV), the screening length and the reach (A)."""
         receiver, sender = graph.numbers[graph.edge_receiver[chosen]], graph.numbers[graph.edge_sender[chosen]]
-        reach = (self.radius[receiver] + self.radius[sender]).to(distance.dtype)
-        first, second = receiver.to(distance.dtype), sender.to(distance.dtype)
-        x = distance / (0.8854 * 0.529177 / (first**0.23 + second**0.23))
-        screening = sum(
-            factor * torch.exp(-rate * x)
-            for factor, rate in ((0.1818, 3.2), (0.5099, 0.9423), (0.2802, 0.4028), (0.02817, 0.2016))
-        )
-        coulomb = 14.399645 * first * second / distance  # e^2 / (4 pi eps0) in eV A
-        return 0.5 * weight * coulomb * screening * polynomial_envelope(distance / reach, 1.0)
+        reach = (self.radius[receiver] + self.radius[sender]).to(dtype)
+        first, second = receiver.to(dtype), sender.to(dtype)
+        coulomb = 0.5 * 14.399645 * graph.edge_weight[chosen] * first * second  # e^2 / (4 pi eps0) in eV A
+        return coulomb, 0.8854 * 0.529177 / (first**0.23 + second**0.23), reach
 
 
 def derivatives(

@@ -32,6 +32,12 @@ def polynomial_envelope(distance: Tensor, cutoff: float, power: int = 6) -> Tens
     return torch.where(distance < cutoff, value, torch.zeros_like(value))
 
 
+def polynomial_envelope_slope(distance: Tensor, cutoff: float, power: int = 6) -> Tensor:
+    """Derivative of ``polynomial_envelope`` in the distance, 1/A; arguments and shape as there."""
+    x, p = (distance / cutoff).clamp(max=1.0), power
+    return x ** (p - 1) * (1 - x).square() * (-p * (p + 1) * (p + 2) / (2 * cutoff))
+
+
 class GaussianBasis(nn.Module):
     """``count`` Gaussians exp(-g (s - c)^2) at c = linspace(low, high, count), g = 1 / spacing (both papers).
 

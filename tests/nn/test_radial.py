@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from ase_comformer.nn.radial import BesselBasis, GaussianBasis, LegendreBasis, polynomial_envelope
+from ase_comformer.nn.radial import (
+    BesselBasis,
+    GaussianBasis,
+    LegendreBasis,
+    polynomial_envelope,
+    polynomial_envelope_slope,
+)
 
 
 def test_envelope_has_two_zero_derivatives_at_the_cutoff_and_is_one_at_zero():
@@ -14,6 +20,12 @@ def test_envelope_has_two_zero_derivatives_at_the_cutoff_and_is_one_at_zero():
     assert value[0] == 1.0
     assert torch.stack((value[1], slope[1], curvature[1])).abs().max() < 1e-4
     assert polynomial_envelope(torch.tensor([5.0, 7.0]), 5.0).abs().max() == 0.0
+
+
+def test_the_slope_of_the_envelope_is_its_derivative():
+    distance = torch.linspace(0.1, 6.0, 40, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(polynomial_envelope(distance, 5.0, 4).sum(), distance)
+    torch.testing.assert_close(polynomial_envelope_slope(distance.detach(), 5.0, 4), expected)
 
 
 def test_messages_of_the_bessel_basis_vanish_at_the_cutoff():
