@@ -84,7 +84,7 @@ class AnalyticPotential:
         close = network.repulsion.close_pairs(graph, geometry.distance)
         if len(close):
             receiver = graph.edge_receiver[close]
-            pairs, slopes = network.repulsion.pair_slopes(graph, geometry.distance, close)
+            pairs, slopes = network.repulsion.pairs(graph, geometry.distance, close)
             energy = energy.index_add(0, receiver, pairs)
             gradient = gradient.index_add(0, close, (slopes * size[receiver]).unsqueeze(1) * geometry.unit[close])
         return result_of(graph, energy, scalars, gradient)

@@ -156,44 +156,32 @@ class ZBLRepulsion(nn.Module):
         if close is not None and not len(close):
             return nothing
         receiver = graph.edge_receiver if close is None else graph.edge_receiver[close]
-        return nothing.index_add(0, receiver, self.pair_energies(graph, edge.distance, close))
+        return nothing.index_add(0, receiver, self.pairs(graph, edge.distance, close)[0])
 
     def close_pairs(self, graph: CrystalGraph, distance: Tensor) -> Tensor:
         """Edges closer than the sum of the covalent radii."""
         reach = self.radius[graph.numbers]
         return torch.nonzero(distance < reach[graph.edge_receiver] + reach[graph.edge_sender]).squeeze(1)
 
-    def pair_energies(self, graph: CrystalGraph, distance: Tensor, close: Tensor | None = None) -> Tensor:
-        """(k,) eV, half of the energies of the edges ``close``, of all where None; weights of orbits included."""
-        chosen = slice(None) if close is None else close
-        distance = distance[chosen]
-        coulomb, screening_length, reach = self._pair_scales(graph, chosen, distance.dtype)
-        x = distance / screening_length
-        screening = sum(factor * torch.exp(-rate * x) for factor, rate in _SCREENING)
-        return coulomb / distance * screening * polynomial_envelope(distance / reach, 1.0)
+    def pairs(self, graph: CrystalGraph, distance: Tensor, close: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Half of the energies (k,) eV of the edges ``close``, weights of orbits included, and their slopes (k,) eV/A.
 
-    def pair_slopes(self, graph: CrystalGraph, distance: Tensor, close: Tensor) -> tuple[Tensor, Tensor]:
-        """``pair_energies`` of the edges ``close`` and their derivatives (k,) eV/A in the distances, written out."""
-        distance = distance[close]
-        coulomb, screening_length, reach = self._pair_scales(graph, close, distance.dtype)
+        Slopes are derivatives in the distances. All edges where ``close`` is None.
+        """
+        chosen = slice(None) if close is None else close
+        distance, weight = distance[chosen], graph.edge_weight[chosen]
+        receiver, sender = graph.numbers[graph.edge_receiver[chosen]], graph.numbers[graph.edge_sender[chosen]]
+        reach = (self.radius[receiver] + self.radius[sender]).to(distance.dtype)
+        first, second = receiver.to(distance.dtype), sender.to(distance.dtype)
+        length = 0.8854 * 0.529177 / (first**0.23 + second**0.23)
         factor, rate = distance.new_tensor(_SCREENING).t()
-        terms = torch.exp(torch.outer(distance / screening_length, -rate)) * factor
-        screening, screening_slope = terms.sum(1), terms @ -rate / screening_length
+        terms = torch.exp(torch.outer(distance / length, -rate)) * factor
+        screening, screening_slope = terms.sum(1), terms @ -rate / length
         x = distance / reach
         envelope, envelope_slope = polynomial_envelope(x, 1.0), polynomial_envelope_slope(x, 1.0) / reach
-        bare = coulomb / distance
-        energies = bare * screening * envelope
-        return energies, bare * (screening_slope * envelope + screening * envelope_slope) - energies / distance
-
-    def _pair_scales(
-        self, graph: CrystalGraph, chosen: Tensor | slice, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Of some edges: half the Coulomb energy at 1 A (eV), the screening length and the reach (A)."""
-        receiver, sender = graph.numbers[graph.edge_receiver[chosen]], graph.numbers[graph.edge_sender[chosen]]
-        reach = (self.radius[receiver] + self.radius[sender]).to(dtype)
-        first, second = receiver.to(dtype), sender.to(dtype)
-        coulomb = 0.5 * 14.399645 * graph.edge_weight[chosen] * first * second  # e^2 / (4 pi eps0) in eV A
-        return coulomb, 0.8854 * 0.529177 / (first**0.23 + second**0.23), reach
+        coulomb = 0.5 * weight * 14.399645 * first * second / distance  # e^2 / (4 pi eps0) in eV A
+        energies = coulomb * screening * envelope
+        return energies, coulomb * (screening_slope * envelope + screening * envelope_slope) - energies / distance
 
 
 def derivatives(
