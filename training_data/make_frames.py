@@ -199,14 +199,15 @@ def molecular_crystals(random: np.random.Generator) -> list[Atoms]:
     from ase.build import molecule
     from ase.data.g2 import molecule_names
 
+    from ase_comformer.testing import random_rotation
+
     crystals = []
     for name, gap in itertools.product(molecule_names, MOLECULAR_GAPS):
         atoms = molecule(name)
         if 1 < len(atoms) <= LARGEST_STRAINED:
-            atoms.set_positions(atoms.positions @ np.linalg.qr(random.normal(size=(3, 3)))[0])
-            atoms.set_cell(np.ptp(atoms.positions, axis=0) + gap + random.uniform(-0.2, 0.2, size=3))
-            atoms.pbc = True
-            crystals.append(Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True))
+            positions = atoms.positions @ random_rotation(random)
+            box = np.ptp(positions, axis=0) + gap + random.uniform(-0.2, 0.2, size=3)
+            crystals.append(Atoms(atoms.numbers, positions=positions, cell=box, pbc=True))
     return crystals
 
 
