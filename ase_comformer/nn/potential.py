@@ -141,12 +141,14 @@ class ZBLRepulsion(nn.Module):
     """
 
     radius: Tensor
+    screening: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.every_pair = False
         radii = torch.as_tensor(covalent_radii[: MAX_ATOMIC_NUMBER + 1], dtype=torch.float64)
         self.register_buffer("radius", radii.nan_to_num(1.5), persistent=False)
+        self.register_buffer("screening", torch.tensor(_SCREENING, dtype=torch.float64).t(), persistent=False)
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry) -> Tensor:
         """(n,) eV, half of the pair energies of every node."""
@@ -174,7 +176,7 @@ class ZBLRepulsion(nn.Module):
         reach = (self.radius[receiver] + self.radius[sender]).to(distance.dtype)
         first, second = receiver.to(distance.dtype), sender.to(distance.dtype)
         length = 0.8854 * 0.529177 / (first**0.23 + second**0.23)
-        factor, rate = distance.new_tensor(_SCREENING).t()
+        factor, rate = self.screening.to(distance.dtype)
         terms = torch.exp(torch.outer(distance / length, -rate)) * factor
         screening, screening_slope = terms.sum(1), terms @ -rate / length
         x = distance / reach

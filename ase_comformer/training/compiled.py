@@ -42,13 +42,18 @@ class CompiledStep:
         """The loss, and per term the sum over frames and their number; gradients are left in the parameters."""
         parameters = {name: value.detach() for name, value in self.network.named_parameters()}
         inputs = (parameters, tensors_of(batch), SumTopology.of(batch.graph, self.capacity.pairs).tensors())
-        if self._function is None:
-            self._function = self._made(inputs)
+        function = self.function(inputs)
         with torch.no_grad():
-            loss, sums, gradients = self._function(*inputs)
+            loss, sums, gradients = function(*inputs)
         for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
             parameter.grad = gradient
         return float(loss), {name: (float(total), float(count)) for name, (total, count) in sums.items()}
+
+    def function(self, inputs: tuple[Any, ...]) -> Callable[..., Outputs]:
+        """The step as a function of parameters, tensors of a batch and its topology, made for the first ``inputs``."""
+        if self._function is None:
+            self._function = self._made(inputs)
+        return self._function
 
     def _made(self, inputs: tuple[Any, ...]) -> Callable[..., Outputs]:
         def step(

@@ -27,6 +27,8 @@ class TrainingConfig:
             the start; with less, a run can be prolonged by raising ``epochs`` before the fall has begun.
         capacity: of batches of constant shape (``frame_batch.Capacity``), with which a step is compiled and
             ``batch_size`` is not read (frames only); empty: not compiled.
+        compile: whether a step of constant shape is compiled (else it is traced only, for tests and short runs).
+        device: "cpu", or "cuda" for potentials with a ``capacity`` (``training.captured``).
         optimiser: "adamw" or "muon", see ``training.optimisers``.
         initial: weights to start from (safetensors; parameters that fit by name are taken, and where they are smaller
             the rest has no influence on what they compute as long as only hidden layers have become wider).
@@ -54,6 +56,8 @@ class TrainingConfig:
     val_samples: int = 500
     decay: float = 1.0
     capacity: dict[str, int] = field(default_factory=dict)
+    compile: bool = True
+    device: str = "cpu"
     optimiser: str = "adamw"
     epochs: int = 50
     batch_size: int = 32

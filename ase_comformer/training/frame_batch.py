@@ -43,6 +43,7 @@ class FrameBatch:
         graph: plain, B crystals.
         energy: (B,) eV in float64, zero where unknown.
         forces: (A, 3) eV/A.
+        mass: (A,) u.
         stress: (B, 3, 3) eV/A^3, zero where unknown.
         fidelity: (B,) index into ``potential.FIDELITIES``.
         partner: (A,) the same atom in the other frame of a pair of ``RESPONSES``, A elsewhere.
@@ -53,6 +54,7 @@ class FrameBatch:
     graph: CrystalGraph
     energy: Tensor
     forces: Tensor
+    mass: Tensor
     stress: Tensor
     fidelity: Tensor
     partner: Tensor
@@ -80,6 +82,7 @@ class FrameBatch:
             graph=frames.graph(cutoff),
             energy=torch.from_numpy(np.nan_to_num(frames.energy)),
             forces=torch.from_numpy(np.nan_to_num(frames.forces)),
+            mass=torch.from_numpy(atomic_masses_iupac2016[frames.numbers].astype(np.float32)),
             stress=torch.from_numpy(np.nan_to_num(frames.stress)),
             fidelity=torch.from_numpy(frames.fidelity),
             partner=torch.from_numpy(partner),
@@ -136,6 +139,7 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
         ),
         energy=filled(batch.energy, more_frames, 0.0),
         forces=filled(batch.forces, more_atoms, 0.0),
+        mass=filled(batch.mass, more_atoms, 1.0),
         stress=filled(batch.stress, more_frames, 0.0),
         fidelity=filled(batch.fidelity, more_frames, 0),
         partner=filled(torch.where(batch.partner == atoms, capacity.atoms, batch.partner), more_atoms, capacity.atoms),
@@ -211,7 +215,7 @@ def _force_loss(batch: FrameBatch, error: Tensor, label: Tensor, mean: Callable[
     width = _FORCE_WIDTH
     size = mean(label.square().sum(1)).sqrt()
     single = mean((error.square().sum(1) + width).sqrt() - width**0.5) / (1 + size)
-    lightness = (error.new_tensor(atomic_masses_iupac2016)[batch.graph.numbers] / _OXYGEN_MASS).rsqrt()
+    lightness = (batch.mass / _OXYGEN_MASS).rsqrt()
     total = (mean(lightness * error.square().sum(1)) + width).sqrt() - width**0.5
     response = total / (_SMALL_RESPONSE + size).sqrt()
     paired = mean((batch.partner < len(batch.partner)).to(error.dtype)) > 0

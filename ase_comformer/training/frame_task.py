@@ -4,6 +4,7 @@ Samples are *units*: single frames, or pairs of frames of one crystal (see ``fra
 validation carry the data set, so that the log shows each.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,7 @@ class FrameTask(Task):
         self._set_references()
         self.capacity = Capacity(**config.capacity) if config.capacity else None
         if self.capacity is not None:
-            self._edges = self.train_set.edge_counts(network.graph_settings.cutoff)
-            self._compiled = CompiledStep(network, config.loss_weights, self.capacity)
+            self._compiled = CompiledStep(network, config.loss_weights, self.capacity, compile=config.compile)
 
     def _set_references(self) -> None:
         """Least-squares energy per element and fidelity on the training frames; the scale of what is left."""
@@ -92,22 +92,16 @@ class FrameTask(Task):
             return
         order = self.order(generator)
         units = self.units[order.numpy()]
-        single = units[:, 1] < 0
-        size = np.stack([np.ones_like(self._edges), self.train_set.count, self._edges], axis=1)
-        size = size[units[:, 0]] + np.where(single[:, None], 0, size[units[:, 1]])
+        size = self.sizes[units[:, 0]] + np.where(units[:, 1:] < 0, 0, self.sizes[units[:, 1]])
+        for first, last in packed(size, self.capacity):
+            yield order[first:last]
+
+    @functools.cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """(F, 4) what every training frame needs of each part of a ``Capacity``, pairs at most."""
+        count, edges = self.train_set.count, self.train_set.edge_counts(self.network.graph_settings.cutoff)
         # every pair needs an edge, and no frame has more of them than its atoms squared
-        pairs = np.minimum(size[:, 2], np.where(single, 1, 2) * self.train_set.count[units[:, 0]] ** 2)
-        size = np.concatenate([size, pairs[:, None]], axis=1)
-        limits = self.capacity
-        # one of each is left to what fills the batch up
-        room = np.array([limits.frames, limits.atoms, limits.edges, limits.pairs]) - 1
-        first, used = 0, np.zeros(4, dtype=np.int64)
-        for position, needed in enumerate(size):
-            if (used + needed > room).any() and position > first:
-                yield order[first:position]
-                first, used = position, np.zeros(4, dtype=np.int64)
-            used = used + needed
-        yield order[first:]
+        return np.stack([np.ones_like(count), count, edges, np.minimum(edges, count**2)], axis=1)
 
     def size(self, samples: Tensor) -> int:
         """See ``Task``: frames."""
@@ -149,6 +143,19 @@ def _batch_of(frames: Frames, units: NDArray[np.int64], cutoff: float) -> FrameB
     position = np.cumsum(kept) - 1
     other = np.where(units >= 0, position.reshape(-1, 2), -1)[:, ::-1].flatten()
     return FrameBatch.of(frames.take(rows[kept]), other[kept], cutoff)
+
+
+def packed(size: NDArray[np.int64], capacity: Capacity) -> Iterator[tuple[int, int]]:
+    """First and last of successive units of sizes (U, 4), as many as fit into a batch each, at least one."""
+    # one of each is left to what fills the batch up
+    room = np.array([capacity.frames, capacity.atoms, capacity.edges, capacity.pairs]) - 1
+    total = np.concatenate([np.zeros((1, 4), dtype=np.int64), np.cumsum(size, axis=0)])
+    first = 0
+    while first < len(size):
+        limits = [np.searchsorted(total[:, k], total[first, k] + room[k], side="right") - 1 for k in range(4)]
+        last = max(first + 1, int(min(limits)))
+        yield first, last
+        first = last
 
 
 def _units(frames: Frames, paired: bool) -> NDArray[np.int64]:

@@ -39,8 +39,11 @@ def make_optimisers(network: nn.Module, config: TrainingConfig) -> list[torch.op
         {"params": [value for value in rest if value.dim() <= 1], "weight_decay": 0.0},
     ]
     # fused: one kernel for all parameters, a sixth of the time on a CPU
+    on_gpu = next(network.parameters()).is_cuda
     made: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+        torch.optim.AdamW(
+            groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True, capturable=on_gpu
+        )
     ]
     if matrices:
         made.append(Muon(matrices, lr=config.learning_rate, weight_decay=config.weight_decay))
@@ -74,24 +77,35 @@ class Muon(torch.optim.Optimizer):
             raise NotImplementedError("Muon evaluates no closure: call backward before step()")
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
+            by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for matrix in group["params"]:
-                if matrix.grad is None:
-                    continue
-                state = self.state[matrix]
-                if not state:
-                    state["average"] = torch.zeros_like(matrix)
-                average = state["average"].lerp_(matrix.grad, 1 - momentum)
-                step = orthogonalised(torch.lerp(matrix.grad, average, momentum))
-                matrix.mul_(1 - rate * group["weight_decay"])
-                matrix.add_(step, alpha=-0.2 * math.sqrt(max(matrix.shape)) * rate)
+                if matrix.grad is not None:
+                    by_shape.setdefault(matrix.shape, []).append((matrix, matrix.grad))
+            # matrices of one shape together: a third of the kernels, which is what the time on a GPU goes into
+            for shape, members in by_shape.items():
+                matrices, gradients = ([pair[side] for pair in members] for side in (0, 1))
+                averages = [self._average_of(matrix) for matrix in matrices]
+                torch._foreach_lerp_(averages, gradients, 1 - momentum)
+                moved = torch._foreach_lerp(gradients, averages, momentum)
+                steps = orthogonalised(torch.stack(moved)) * (-0.2 * math.sqrt(max(shape)) * rate)
+                torch._foreach_mul_(matrices, 1 - rate * group["weight_decay"])
+                torch._foreach_add_(matrices, list(steps.unbind()))
+
+    def _average_of(self, matrix: Tensor) -> Tensor:
+        state = self.state[matrix]
+        if not state:
+            state["average"] = torch.zeros_like(matrix)
+        average: Tensor = state["average"]
+        return average
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """(n, m) with the same singular vectors, singular values brought near one (0.7 to 1.2)."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
-    wide = wide / wide.norm().clamp(min=1e-7)
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """(k, n, m) with the same singular vectors, singular values brought near one (0.7 to 1.2)."""
+    is_wide = matrices.shape[1] <= matrices.shape[2]
+    wide = matrices if is_wide else matrices.mT
+    wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-7)
     first, second, third = _QUINTIC
     for _ in range(_ITERATIONS):
-        gram = wide @ wide.t()
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=second, alpha=third), wide, beta=first)
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.t()
+        gram = wide @ wide.mT
+        wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=second, alpha=third), wide, beta=first)
+    return wide if is_wide else wide.mT

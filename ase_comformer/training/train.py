@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ase_comformer.devices import resolve_device
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.training.config import TrainingConfig, copy_config
 from ase_comformer.training.distributed import Processes
@@ -34,16 +35,23 @@ class MovingAverage:
         self.decay, self.updates = decay, 0
         self.values = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
-    @torch.no_grad()
+    def next_share(self, later: int = 0) -> float:
+        """Share of the parameters in the average after one more update, or after ``later`` others."""
+        updates = self.updates + later + 1
+        return 1 - min(self.decay, (1 + updates) / (10 + updates))
+
     def update(self, network: nn.Module) -> None:
         """Take in the current parameters."""
+        self.move(network, self.next_share())
         self.updates += 1
-        share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                self.values[name].lerp_(value, share)
-            else:
-                self.values[name].copy_(value)
+
+    @torch.no_grad()
+    def move(self, network: nn.Module, share: float | Tensor) -> None:
+        """Bring the average closer to the parameters by a share of the difference; buffers stay as they are."""
+        current = dict(network.named_parameters())
+        values = [self.values[name] for name in current]
+        moves = torch._foreach_mul(torch._foreach_sub(list(current.values()), values), share)
+        torch._foreach_add_(values, moves)
 
 
 def grown(given: Tensor, own: Tensor) -> Tensor:
@@ -94,14 +102,17 @@ class Trainer:
         self.config = config
         self.directory = Path(config.output) / config.name
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.network: Any = ARCHITECTURES[config.architecture](**config.arguments)
-        self.task: Task = TASKS.get(config.architecture, TensorTask)(config, self.network, folder)
+        self.network: Any = ARCHITECTURES[config.architecture](**config.arguments).to(resolve_device(config.device))
+        self.task = self._make_task(folder)
         if config.initial:
             start_from(self.network, Path(config.initial))
         self.average = MovingAverage(self.network, config.ema)
         self.optimisers = make_optimisers(self.network, config)
         self.processes = Processes()
         self.epoch, self.best = 0, math.inf
+
+    def _make_task(self, folder: Path | None) -> Task:
+        return TASKS.get(self.config.architecture, TensorTask)(self.config, self.network, folder)
 
     def _learning_rate(self, progress: float) -> float:
         """That of a part of the run between 0 and 1."""
@@ -222,7 +233,8 @@ class Trainer:
             group, name = key.split(".", 1)
             groups.setdefault(group, {})[name] = value
         self.network.load_state_dict(groups["network"])
-        self.average.values = groups["average"]
+        for name, value in groups["average"].items():
+            self.average.values[name].copy_(value)
         for number, optimiser in enumerate(self.optimisers):
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in groups.get(f"optimiser{number}", {}).items():
@@ -248,7 +260,16 @@ def run(config_path: Path) -> None:
     copy_config(Path(config_path), directory / "config.toml")
     if Processes().rank == 0:
         _log_to(directory / "train.log")
-    Trainer(config).fit()
+    trainer(config).fit()
+
+
+def trainer(config: TrainingConfig) -> Trainer:
+    """The trainer of a run: step by step on a CPU, captured on a GPU."""
+    if config.device == "cpu":
+        return Trainer(config)
+    from ase_comformer.training.captured import CapturedTrainer
+
+    return CapturedTrainer(config)
 
 
 def _log_to(path: Path) -> None:

@@ -16,6 +16,7 @@ from ase.units import GPa
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import GraphSettings, build_graph, collate
 from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
+from ase_comformer.training.captured import CapturedTrainer
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import split_of
 from ase_comformer.training.export import trained_network
@@ -321,3 +322,22 @@ def test_pairs_made_here_have_opposite_strains_and_stresses_that_resist(name: st
     change = data["stress"][::2] - data["stress"][1::2]
     work = (change * strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]] * weight).sum(1)
     assert (work > 0).mean() > 0.98  # some metals give way in structures they do not have
+
+
+def test_a_captured_epoch_is_that_of_single_steps(folder: Path, tmp_path: Path) -> None:
+    """What a GPU replays, called step by step on a CPU: the same weights, averages and losses."""
+    runs = []
+    for kind, name in ((Trainer, "single"), (CapturedTrainer, "captured")):
+        paired = config(tmp_path / name, 2, "muon")
+        paired.datasets, paired.share = ["labelled", "response"], {"labelled": 0.5, "response": 0.5}
+        paired.capacity, paired.compile = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300}, False
+        runs.append(kind(paired, folder))
+        runs[-1].fit()
+    single, captured = runs
+    for name, value in single.network.state_dict().items():
+        torch.testing.assert_close(captured.network.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(captured.average.values[name], single.average.values[name], rtol=1e-3, atol=1e-4)
+    losses, expected = captured.validate(), single.validate()
+    assert set(losses) == set(expected)
+    for name, value in expected.items():
+        assert losses[name] == pytest.approx(value, rel=1e-2)
