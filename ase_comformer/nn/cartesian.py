@@ -5,6 +5,7 @@ Edges carry sums only; products of features are taken on nodes, where they are c
 symmetry-reduced graphs: weights per edge orbit, sender features rotated onto the image, one projection per site.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -137,6 +138,23 @@ class CartesianLayer(nn.Module):
         )
         self.products = NodeProducts()
         self.sizes = [scalars] + [vectors] * 5
+
+    @staticmethod
+    def parameter_blocks(parameters: Mapping[str, Tensor]) -> dict[str, tuple[list[int], ...]]:
+        """Of the parameters that hold several maps: sizes of the blocks along each axis."""
+        scalars, vectors = len(parameters["scalar_message.weight"]), len(parameters["vector_message.weight"])
+        messages = [scalars] + [vectors] * ((len(parameters["edge.bias"]) - scalars) // vectors)
+        hidden, update = parameters["edge.weight"].shape[1], len(parameters["update.0.weight"])
+        gates = [scalars] + [vectors] * 5
+        return {
+            "edge.weight": (messages, [hidden]),
+            "edge.bias": (messages,),
+            "vector_pair.weight": ([vectors] * 2, [vectors]),
+            "tensor_pair.weight": ([vectors] * 2, [vectors]),
+            "update.0.weight": ([update], [scalars] * 2 + [vectors] * 4),
+            "update.2.weight": (gates, [update]),
+            "update.2.bias": (gates,),
+        }
 
     def forward(self, scalars: Tensor, features: Tensor | None, edge: EdgeGeometry) -> tuple[Tensor, Tensor]:
         """Scalars (n, C0), features (8, n, C1) (None where they are zero) after one step."""

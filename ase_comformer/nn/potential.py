@@ -5,7 +5,7 @@ reference energy, and atoms cannot fuse. Energies depend on edge vectors only, s
 derivative per edge, on plain and on symmetry-reduced graphs (DESIGN.md section 6).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
-from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
+from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianLayer, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_comformer.nn.uncertainty import Uncertainty
@@ -104,6 +104,16 @@ class Potential(nn.Module):
     def attach_uncertainty(self, fitted: Uncertainty) -> None:
         """Carry these expected errors, in ``arguments`` and parameters too."""
         self.uncertainty, self.arguments["uncertainty"] = fitted, True
+
+    @staticmethod
+    def parameter_blocks(parameters: Mapping[str, Tensor]) -> dict[str, tuple[list[int], ...]]:
+        """Of parameters by name, the sizes of the blocks along each axis, for networks that grow from smaller ones."""
+        found: dict[str, tuple[list[int], ...]] = {}
+        layers = {name.split(".")[2] for name in parameters if name.startswith("trunk.layers.")}
+        for prefix in (f"trunk.layers.{depth}." for depth in layers):
+            own = {name.removeprefix(prefix): x for name, x in parameters.items() if name.startswith(prefix)}
+            found |= {prefix + name: sizes for name, sizes in CartesianLayer.parameter_blocks(own).items()}
+        return {name: [[n] for n in value.shape] for name, value in parameters.items()} | found
 
     def forward(
         self, graph: CrystalGraph, fidelity: Tensor | None = None, topology: SumTopology | None = None

@@ -215,7 +215,7 @@ def _force_loss(batch: FrameBatch, error: Tensor, label: Tensor, mean: Callable[
     width = _FORCE_WIDTH
     size = mean(label.square().sum(1)).sqrt()
     single = mean((error.square().sum(1) + width).sqrt() - width**0.5) / (1 + size)
-    lightness = (batch.mass / _OXYGEN_MASS).rsqrt()
+    lightness = _OXYGEN_MASS / batch.mass
     total = (mean(lightness * error.square().sum(1)) + width).sqrt() - width**0.5
     response = total / (_SMALL_RESPONSE + size).sqrt()
     paired = mean((batch.partner < len(batch.partner)).to(error.dtype)) > 0

@@ -164,26 +164,31 @@ class ResidentFrames:
         atoms = _Rows.of(self.atom_start, chosen, capacity.atoms)
         edges = _Rows.of(self.edge_start, chosen, capacity.edges)
         pairs = _Rows.of(self.pair_start, chosen, capacity.pairs)
-        # edges that count nothing go from the first atom behind the frames to itself
-        receiver = edges.shifted(self.receiver, atoms.offset, atoms.total)
-        sender = edges.shifted(self.sender, atoms.offset, atoms.total)
-        slot = torch.arange(capacity.pairs, device=chosen.device)
-        nowhere = torch.where(slot == pairs.total, atoms.total, capacity.atoms - 1)
+        # what fills a batch up goes from atoms behind the frames to themselves, in groups as equal as can be: sums over
+        # the edges and pairs of one atom are loops, and a single long one would keep the GPU waiting
+        edge, pair = (torch.arange(size, device=chosen.device) for size in (capacity.edges, capacity.pairs))
+        more_edges, more_pairs = capacity.edges - edges.total, capacity.pairs - pairs.total
+        groups = torch.minimum(capacity.atoms - atoms.total, torch.minimum(more_edges, more_pairs))
+        of_edge = (edge - edges.total) * groups // more_edges
+        of_pair = (pair - pairs.total) * groups // more_pairs
+
+        def first(group: Tensor, more: Tensor) -> Tensor:
+            return (group * more + groups - 1) // groups
+
+        receiver = edges.shifted(self.receiver, atoms.offset, atoms.total + of_edge)
+        sender = edges.shifted(self.sender, atoms.offset, atoms.total + of_edge)
+        # the first pair of a group has all its edges
+        in_group = first(of_pair + 1, more_edges) - first(of_pair, more_edges)
+        filling = torch.where(pair - pairs.total == first(of_pair, more_pairs), in_group, 0)
         topology = _topology(
             receiver=receiver,
             sender=sender,
-            edge_pair=edges.shifted(self.edge_pair, pairs.offset, pairs.total),
-            edge_by_sender=edges.shifted(
-                self.edge_by_sender, edges.offset, torch.arange(capacity.edges, device=chosen.device)
-            ),
-            pair_receiver=pairs.shifted(self.pair_receiver, atoms.offset, nowhere),
-            pair_sender=pairs.shifted(self.pair_sender, atoms.offset, nowhere),
-            pair_size=torch.where(
-                pairs.is_real,
-                self.pair_size[pairs.source],
-                torch.where(slot == pairs.total, capacity.edges - edges.total, 0),
-            ),
-            pair_by_sender=pairs.shifted(self.pair_by_sender, pairs.offset, slot),
+            edge_pair=edges.shifted(self.edge_pair, pairs.offset, pairs.total + first(of_edge, more_pairs)),
+            edge_by_sender=edges.shifted(self.edge_by_sender, edges.offset, edge),
+            pair_receiver=pairs.shifted(self.pair_receiver, atoms.offset, atoms.total + of_pair),
+            pair_sender=pairs.shifted(self.pair_sender, atoms.offset, atoms.total + of_pair),
+            pair_size=torch.where(pairs.is_real, self.pair_size[pairs.source], filling),
+            pair_by_sender=pairs.shifted(self.pair_by_sender, pairs.offset, pair),
             atoms=capacity.atoms,
         )
         count = (self.atom_start[chosen + 1] - self.atom_start[chosen]).clamp(min=1)

@@ -54,23 +54,48 @@ class MovingAverage:
         torch._foreach_add_(values, moves)
 
 
-def grown(given: Tensor, own: Tensor) -> Tensor:
+Blocks = tuple[list[int], list[int]]
+"""Sizes of the parts that the rows and the columns of a parameter consist of."""
+
+
+def grown(given: Tensor, own: Tensor, given_blocks: Blocks | None = None, own_blocks: Blocks | None = None) -> Tensor:
     """``given`` in the shape of ``own``: added rows are those of ``own``, added columns of given rows are zero.
 
-    So a hidden layer that has become wider computes what it did before; dimensions that shrank are cut.
+    So a hidden layer that has become wider computes what it did before; dimensions that shrank are cut. Where a
+    parameter consists of blocks, each becomes wider at its end.
     """
+    if own.dim() == 0:
+        return given.to(own)
+    if given_blocks is None or own_blocks is None:
+        given_blocks, own_blocks = ([[n] for n in values.shape] for values in (given, own))
     result = own.clone()
-    rows = tuple(slice(min(a, b)) for a, b in zip(given.shape, own.shape, strict=True))
-    result[rows[:1]] = 0.0
-    result[rows] = given[rows]
+    places = [_places(*sizes) for sizes in zip(given_blocks, own_blocks, strict=True)][: own.dim()]
+    sources, targets = [place[0] for place in places], [place[1] for place in places]
+    result[targets[0]] = 0.0
+    result[torch.meshgrid(*targets, indexing="ij")] = given[torch.meshgrid(*sources, indexing="ij")].to(own)
     return result
+
+
+def _places(given: list[int], own: list[int]) -> tuple[Tensor, Tensor]:
+    """Where what two lists of blocks have in common stands in each of them."""
+    common = [min(sizes) for sizes in zip(given, own, strict=True)]
+    found = []
+    for sizes in (given, own):
+        starts = [sum(sizes[:k]) for k in range(len(sizes))]
+        found.append(torch.cat([torch.arange(start, start + n) for start, n in zip(starts, common, strict=True)]))
+    return found[0], found[1]
 
 
 def start_from(network: nn.Module, path: Path) -> None:
     """Give ``network`` the parameters of a file, ``grown`` to its shapes; what the file lacks stays as it is."""
     own = network.state_dict()
     given = load_file(path)
-    fitting = {k: grown(v, own[k]) for k, v in given.items() if k in own and own[k].dim() == v.dim()}
+    blocks = [getattr(network, "parameter_blocks", lambda _: {})(state) for state in (given, own)]
+    fitting = {
+        name: grown(value, own[name], *(named.get(name) for named in blocks))
+        for name, value in given.items()
+        if name in own and own[name].dim() == value.dim()
+    }
     network.load_state_dict(fitting, strict=False)
     logger.info("%d of %d parameters from %s", len(fitting), len(own), path)
 
