@@ -61,7 +61,7 @@ class AnalyticPotential:
         parts = [PartGradient(geometry, topology, keep=len(topologies) == 1) for topology in topologies]
         scalars = trunk.embedding.weight[graph.numbers] + network.fidelity.weight[chosen]
         features: Tensor | None = None
-        passes = [_Pass(weights, parts) for weights in self.layers]
+        passes = [_Pass(weights, parts, weights is self.layers[-1]) for weights in self.layers]
         for step in passes:
             scalars, features = step.forward(scalars, features)
         # the readout, and what takes an isolated atom to its reference energy
@@ -152,14 +152,14 @@ class _Kept:
 
 
 class _Pass:
-    """One ``CartesianLayer`` on all parts, forth and back."""
+    """One ``CartesianLayer`` on all parts, forth and back; of the last one only the scalars are read."""
 
-    def __init__(self, weights: _Weights, parts: Sequence[PartGradient]) -> None:
-        self.weights, self.layer, self.parts = weights, weights.layer, parts
+    def __init__(self, weights: _Weights, parts: Sequence[PartGradient], is_last: bool) -> None:
+        self.weights, self.layer, self.parts, self.is_last = weights, weights.layer, parts, is_last
         self.kept: list[_Kept | None] = []
         self.of_pairs: list[Tensor] = []
 
-    def forward(self, scalars: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, scalars: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """See ``CartesianLayer.forward``."""
         w, layer = self.weights, self.layer
         self.scalars, self.start = scalars, features
@@ -187,14 +187,16 @@ class _Pass:
         message = linear(scalar_sum, layer.scalar_message.weight, layer.scalar_message.bias)
         first, last = _ends_of(layer.update)
         inner = linear(torch.cat([normal, message, invariants], dim=1), first.weight, first.bias)
-        update = linear(silu(inner), last.weight, last.bias)
+        self.middle, self.rate, self.unit, self.left, self.right = middle, rate, unit, left, right
+        self.products, self.normal, self.inner = products, (mean, deviation), inner
         width = scalars.shape[1]
+        if self.is_last:
+            return scalars + linear(silu(inner), last.weight[:width], last.bias[:width]), None
+        update = linear(silu(inner), last.weight, last.bias)
         updates = update[:, width:].view(-1, 5, w.channels).transpose(0, 1)
         gate, mix = updates.index_select(0, w.gate_rows).add_(1), updates.index_select(0, w.mix_rows)
         result = torch.addcmul(middle * gate, with_tensors, mix)
         result[3:].addcmul_(products[8:13], updates[_DYAD])
-        self.middle, self.rate, self.unit, self.left, self.right = middle, rate, unit, left, right
-        self.products, self.normal, self.inner = products, (mean, deviation), inner
         self.gate, self.mix, self.dyad_mix = gate, mix, updates[_DYAD]
         return scalars + update[:, :width], result
 

@@ -107,13 +107,13 @@ class Potential(nn.Module):
 
     @staticmethod
     def parameter_blocks(parameters: Mapping[str, Tensor]) -> dict[str, tuple[list[int], ...]]:
-        """Of parameters by name, the sizes of the blocks along each axis, for networks that grow from smaller ones."""
+        """Of the parameters that hold several maps, the sizes of the blocks along each axis (``training.train``)."""
         found: dict[str, tuple[list[int], ...]] = {}
         layers = {name.split(".")[2] for name in parameters if name.startswith("trunk.layers.")}
-        for prefix in (f"trunk.layers.{depth}." for depth in layers):
+        for prefix in (f"trunk.layers.{depth}." for depth in sorted(layers)):
             own = {name.removeprefix(prefix): x for name, x in parameters.items() if name.startswith(prefix)}
             found |= {prefix + name: sizes for name, sizes in CartesianLayer.parameter_blocks(own).items()}
-        return {name: [[n] for n in value.shape] for name, value in parameters.items()} | found
+        return found
 
     def forward(
         self, graph: CrystalGraph, fidelity: Tensor | None = None, topology: SumTopology | None = None

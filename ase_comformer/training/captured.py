@@ -114,8 +114,7 @@ class CapturedTrainer(Trainer):
             step()
         self.average.updates += steps
         return {
-            name: total / max(count, 1.0)
-            for name, (total, count) in zip(self._terms, self._sums.tolist(), strict=True)
+            name: total / max(count, 1.0) for name, (total, count) in zip(self._terms, self._sums.tolist(), strict=True)
         }
 
     def _prepared(self, chosen: Tensor, sibling: Tensor, task: ResidentFrameTask) -> Callable[[], None]:

@@ -210,7 +210,7 @@ def _force_loss(batch: FrameBatch, error: Tensor, label: Tensor, mean: Callable[
     """(B,) from the error and the label (A, 3) of forces, or of their change within a pair of ``RESPONSES``.
 
     Responses are to give frequencies, w = sqrt(k / m): the error of w is that of k over sqrt(k m). So they weigh less
-    with the mass and with the root of their size; the weights are milder in the mass, as forces are to be right too.
+    with the root of the mass and with the root of their size.
     """
     width = _FORCE_WIDTH
     size = mean(label.square().sum(1)).sqrt()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ase_comformer.devices import resolve_device
 from ase_comformer.nn import ARCHITECTURES
+from ase_comformer.nn.potential import Potential
 from ase_comformer.training.config import TrainingConfig, copy_config
 from ase_comformer.training.distributed import Processes
 from ase_comformer.training.frame_task import FrameTask
@@ -54,11 +55,19 @@ class MovingAverage:
         torch._foreach_add_(values, moves)
 
 
-Blocks = tuple[list[int], list[int]]
-"""Sizes of the parts that the rows and the columns of a parameter consist of."""
+Blocks = tuple[list[int], ...]
+"""Sizes of the parts that each axis of a parameter consists of."""
 
 
-def grown(given: Tensor, own: Tensor, given_blocks: Blocks | None = None, own_blocks: Blocks | None = None) -> Tensor:
+def blocks_of(network: nn.Module, parameters: dict[str, Tensor]) -> dict[str, Blocks]:
+    """Of all parameters by name; an axis is one part where the network does not say otherwise."""
+    found = {name: tuple([n] for n in value.shape) for name, value in parameters.items()}
+    if isinstance(network, Potential):
+        found |= network.parameter_blocks(parameters)
+    return found
+
+
+def grown(given: Tensor, own: Tensor, given_blocks: Blocks, own_blocks: Blocks) -> Tensor:
     """``given`` in the shape of ``own``: added rows are those of ``own``, added columns of given rows are zero.
 
     So a hidden layer that has become wider computes what it did before; dimensions that shrank are cut. Where a
@@ -66,10 +75,8 @@ def grown(given: Tensor, own: Tensor, given_blocks: Blocks | None = None, own_bl
     """
     if own.dim() == 0:
         return given.to(own)
-    if given_blocks is None or own_blocks is None:
-        given_blocks, own_blocks = ([[n] for n in values.shape] for values in (given, own))
     result = own.clone()
-    places = [_places(*sizes) for sizes in zip(given_blocks, own_blocks, strict=True)][: own.dim()]
+    places = [_places(*sizes) for sizes in zip(given_blocks, own_blocks, strict=True)]
     sources, targets = [place[0] for place in places], [place[1] for place in places]
     result[targets[0]] = 0.0
     result[torch.meshgrid(*targets, indexing="ij")] = given[torch.meshgrid(*sources, indexing="ij")].to(own)
@@ -90,9 +97,9 @@ def start_from(network: nn.Module, path: Path) -> None:
     """Give ``network`` the parameters of a file, ``grown`` to its shapes; what the file lacks stays as it is."""
     own = network.state_dict()
     given = load_file(path)
-    blocks = [getattr(network, "parameter_blocks", lambda _: {})(state) for state in (given, own)]
+    given_blocks, own_blocks = blocks_of(network, given), blocks_of(network, own)
     fitting = {
-        name: grown(value, own[name], *(named.get(name) for named in blocks))
+        name: grown(value, own[name], given_blocks[name], own_blocks[name])
         for name, value in given.items()
         if name in own and own[name].dim() == value.dim()
     }

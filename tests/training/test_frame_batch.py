@@ -9,10 +9,13 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_masses, atomic_numbers
 
+from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import Potential, derivatives
+from ase_comformer.training.captured import chosen_frames
 from ase_comformer.training.compiled import CompiledStep
 from ase_comformer.training.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
 from ase_comformer.training.frames import Frames, join
+from ase_comformer.training.resident import ResidentFrames
 
 CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150)
 WEIGHTS = {"energy": 2.0, "stress": 0.3}
@@ -185,3 +188,28 @@ def test_the_traced_step_has_the_gradients_of_autograd(batch: FrameBatch, networ
     again = padded(batch, CAPACITY)
     assert again is not None
     assert step(again)[0] != loss
+
+
+def test_batches_of_resident_frames_have_the_losses_and_sums_of_plain_ones(
+    frames: Frames, batch: FrameBatch, network: Potential
+) -> None:
+    """One pair, two single frames; what fills the batch up is spread over atoms and counts nothing."""
+    resident = ResidentFrames.of(frames, 4.5)
+    rows = chosen_frames(np.array([[0, 1], [2, -1], [3, -1]]), CAPACITY, len(frames))
+    filled, indices = resident.batch(*(torch.from_numpy(row) for row in rows), CAPACITY)
+    assert filled.sibling.tolist() == [1, 0, 6, 6, 6, 6]
+    topology = SumTopology.of_tensors(indices, filled.graph)
+    plain = frame_losses(derivatives(network, batch.graph, batch.fidelity), batch)
+    full = frame_losses(derivatives(network, filled.graph, filled.fidelity, topology=topology), filled)
+    for name, (values, known) in plain.items():
+        torch.testing.assert_close(full[name][0][:4], values, rtol=1e-4, atol=1e-5)
+        assert full[name][1].tolist() == [*known.tolist(), 0.0, 0.0]
+    for pattern in ("ends", "moments", "carried", "arriving"):
+        columns, offsets, given_rows, back, back_offsets, back_rows, order, inverse = indices[pattern]
+        for starts, listed in ((offsets, given_rows), (back_offsets, back_rows)):
+            sizes = torch.diff(torch.cat([starts, torch.tensor([len(listed)])]))
+            assert torch.equal(torch.repeat_interleave(sizes), listed)
+            assert sizes.max() <= 90  # NaCl has 78 edges an atom
+        assert torch.equal(back, given_rows[order])
+        assert torch.equal(back_rows, columns[order])
+        assert torch.equal(order[inverse], torch.arange(len(order)))

@@ -253,6 +253,29 @@ def test_a_network_grown_in_its_hidden_layers_computes_the_same(folder: Path, tm
     np.testing.assert_allclose(found.energy, expected.energy, rtol=1e-5)
 
 
+def test_grown_parameters_keep_their_blocks(folder: Path, tmp_path: Path) -> None:
+    """More scalars and vectors: every map among those of one parameter has its place, what is new feeds nothing."""
+    small = Trainer(config(tmp_path / "small", 1), folder)
+    small.fit()
+    wide = config(tmp_path / "wide", 1)
+    wide.arguments |= {"scalars": small.network.trunk.scalars + 4, "vectors": small.network.trunk.vectors + 3}
+    wide.initial = str(small.directory / "best.safetensors")
+    given, layer = small.average.values, Trainer(wide, folder).network.trunk.layers[1]
+    n, m = small.network.trunk.scalars, small.network.trunk.vectors
+    edge, update = given["trunk.layers.1.edge.weight"], given["trunk.layers.1.update.0.weight"]
+    for part, (own, before) in enumerate(
+        zip(layer.edge.weight.split(layer.parts), edge.split([n] + [m] * 4), strict=True)
+    ):
+        assert torch.equal(own[: len(before)], before), part
+    sizes = [n + 4, n + 4] + [m + 3] * 4
+    for part, (own, before) in enumerate(
+        zip(layer.update[0].weight.split(sizes, dim=1), update.split([n, n] + [m] * 4, dim=1), strict=True)
+    ):
+        kept = own[: before.shape[0]]
+        assert torch.equal(kept[:, : before.shape[1]], before), part
+        assert not kept[:, before.shape[1] :].any(), part
+
+
 def test_exported_parameters_hold_the_share_of_the_initial_ones(folder: Path, tmp_path: Path) -> None:
     small = Trainer(config(tmp_path / "small", 1), folder)
     small.fit()
