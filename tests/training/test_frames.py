@@ -344,7 +344,7 @@ def test_pairs_made_here_have_opposite_strains_and_stresses_that_resist(name: st
     weight = np.array([1, 1, 1, 2, 2, 2])  # yz and zy
     change = data["stress"][::2] - data["stress"][1::2]
     work = (change * strain.reshape(-1, 9)[:, [0, 4, 8, 5, 2, 1]] * weight).sum(1)
-    assert (work > 0).mean() > 0.98  # some metals give way in structures they do not have
+    assert (work > 0).mean() > 0.97  # some metals give way in structures they do not have
 
 
 def test_a_captured_epoch_is_that_of_single_steps(folder: Path, tmp_path: Path) -> None:
