@@ -36,7 +36,7 @@ EXACT_SYMMETRY = 1e-8
 #: Novelty (``nn.uncertainty``) of an atom above which a warning says so.
 NOVELTY_WARNING = 1.0
 #: Edges whose sums are made together; more are taken in parts, which keeps arrays in the caches and memory small.
-LARGEST_PART = 20_000
+LARGEST_PART = 10_000
 #: Edges below which threads wait for each other longer than they work.
 SMALLEST_SHARED = 300
 #: Atoms below which the plain graph of a single structure is as fast, and above which looking for symmetry costs more

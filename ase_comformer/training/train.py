@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ase_comformer.devices import resolve_device
+from ase_comformer.errors import UnknownNameError
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.potential import Potential
 from ase_comformer.training.config import TrainingConfig, copy_config
@@ -296,9 +297,20 @@ def run(config_path: Path) -> None:
 
 
 def trainer(config: TrainingConfig) -> Trainer:
-    """The trainer of a run: step by step on a CPU, captured on a GPU."""
+    """The trainer of a run: step by step on a CPU, captured on a GPU.
+
+    Raises:
+        UnknownNameError: a device that is not here, or one for which an architecture has no training.
+        ValueError: several processes on a GPU.
+    """
     if config.device == "cpu":
         return Trainer(config)
+    if TASKS.get(config.architecture) is not FrameTask:
+        raise UnknownNameError(
+            f"device {config.device!r} trains {', '.join(TASKS)} only, not {config.architecture}: use device = 'cpu'"
+        )
+    if Processes().count > 1:
+        raise ValueError(f"a run on {config.device!r} is one process: start it without torchrun")
     from ase_comformer.training.captured import CapturedTrainer
 
     return CapturedTrainer(config)

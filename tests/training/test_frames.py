@@ -3,6 +3,7 @@
 import gzip
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import ase.io
 import numpy as np
@@ -23,7 +24,7 @@ from ase_comformer.training.export import trained_network
 from ase_comformer.training.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.frames import TRAINING_DATA, Frames, join, load_frames
 from ase_comformer.training.surface_metrics import surface_errors
-from ase_comformer.training.train import Trainer
+from ase_comformer.training.train import Trainer, trainer
 
 SPLITS = ("train", "train", "train", "val", "test")
 
@@ -347,16 +348,24 @@ def test_pairs_made_here_have_opposite_strains_and_stresses_that_resist(name: st
     assert (work > 0).mean() > 0.97  # some metals give way in structures they do not have
 
 
-def test_a_captured_epoch_is_that_of_single_steps(folder: Path, tmp_path: Path) -> None:
+def captured_config(folder: Path, epochs: int) -> TrainingConfig:
+    """Pairs in batches of constant shape, traced but not compiled."""
+    paired = config(folder, epochs, "muon")
+    paired.datasets, paired.share = ["labelled", "response"], {"labelled": 0.5, "response": 0.5}
+    paired.capacity, paired.compile = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300}, False
+    return paired
+
+
+def test_a_captured_run_is_that_of_single_steps_and_resumes(folder: Path, tmp_path: Path) -> None:
     """What a GPU replays, called step by step on a CPU: the same weights, averages and losses."""
-    runs = []
-    for kind, name in ((Trainer, "single"), (CapturedTrainer, "captured")):
-        paired = config(tmp_path / name, 2, "muon")
-        paired.datasets, paired.share = ["labelled", "response"], {"labelled": 0.5, "response": 0.5}
-        paired.capacity, paired.compile = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300}, False
-        runs.append(kind(paired, folder))
-        runs[-1].fit()
-    single, captured = runs
+    single = Trainer(captured_config(tmp_path / "single", 4), folder)
+    single.fit()
+    first = CapturedTrainer(captured_config(tmp_path / "captured", 4), folder)
+    original, first._checkpoint = first._checkpoint, lambda: (original(), _stop(first))  # type: ignore[method-assign]
+    with pytest.raises(StopIteration):
+        first.fit()
+    captured = CapturedTrainer(captured_config(tmp_path / "captured", 4), folder)
+    captured.fit()
     for name, value in single.network.state_dict().items():
         torch.testing.assert_close(captured.network.state_dict()[name], value, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(captured.average.values[name], single.average.values[name], rtol=1e-3, atol=1e-4)
@@ -364,3 +373,15 @@ def test_a_captured_epoch_is_that_of_single_steps(folder: Path, tmp_path: Path) 
     assert set(losses) == set(expected)
     for name, value in expected.items():
         assert losses[name] == pytest.approx(value, rel=1e-2)
+
+
+def test_a_gpu_trains_potentials_in_one_process_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = captured_config(tmp_path, 1)
+    wanted.device = "cuda"
+    wanted.architecture = "GMTNet"
+    with pytest.raises(UnknownNameError, match="device = 'cpu'"):
+        trainer(wanted)
+    wanted.architecture = "Potential"
+    monkeypatch.setattr("ase_comformer.training.train.Processes", lambda: SimpleNamespace(count=2, rank=0))
+    with pytest.raises(ValueError, match="without torchrun"):
+        trainer(wanted)
