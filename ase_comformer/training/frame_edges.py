@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from vesin import NeighborList
 
 from ase_comformer.training.frames import Frames
 
@@ -42,24 +41,34 @@ class FrameEdges:
 
 def _edges_of_part(task: tuple[Frames, float]) -> FrameEdges:
     frames, cutoff = task
-    finder = NeighborList(cutoff=cutoff, full_list=True)
-    found = []
-    for start, count, cell in zip(frames.start, frames.count, frames.cell, strict=True):
-        points = frames.positions[start : start + count]
-        receiver, sender, vector = finder.compute(points=points, box=cell, periodic=True, quantities="ijD")
-        key = receiver.astype(np.int64) * count + sender.astype(np.int64)
-        order = np.argsort(key, kind="stable")
-        pairs, edge_pair, size = np.unique(key[order], return_inverse=True, return_counts=True)
-        pair_sender, edge_sender = pairs % count, key[order] % count
-        by_sender = [np.argsort(values, kind="stable") for values in (edge_sender, pair_sender)]
-        of_edges = (vector[order], key[order] // count, edge_sender, edge_pair, by_sender[0])
-        found.append((*of_edges, pairs // count, pair_sender, size, by_sender[1]))
-    vectors, *indices = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    graph = frames.graph(cutoff)
+    receiver, sender = graph.edge_receiver.numpy(), graph.edge_atom.numpy()
+    order = np.lexsort((sender, receiver))
+    receiver, sender = receiver[order], sender[order]
+    begins = np.append(True, (np.diff(receiver) != 0) | (np.diff(sender) != 0))[: len(order)]
+    pair_receiver, pair_sender = receiver[begins], sender[begins]
+    size = np.diff(np.append(np.flatnonzero(begins), len(order)))
+
+    # frames stand one after the other, so what is sorted for all of them is sorted within each
+    owner = np.repeat(np.arange(len(frames)), frames.count)
+    edge_count, pair_count = (np.bincount(owner[ends], minlength=len(frames)) for ends in (receiver, pair_receiver))
+    edge_start, pair_start = (np.cumsum(counts) - counts for counts in (edge_count, pair_count))
+    of_edge, of_pair = owner[receiver], owner[pair_receiver]
+    indices = {
+        "receiver": receiver - frames.start[of_edge],
+        "sender": sender - frames.start[of_edge],
+        "edge_pair": np.cumsum(begins) - 1 - pair_start[of_edge],
+        "edge_by_sender": np.argsort(sender, kind="stable") - edge_start[of_edge],
+        "pair_receiver": pair_receiver - frames.start[of_pair],
+        "pair_sender": pair_sender - frames.start[of_pair],
+        "pair_size": size,
+        "pair_by_sender": np.argsort(pair_sender, kind="stable") - pair_start[of_pair],
+    }
     return FrameEdges(
-        np.array([len(parts[0]) for parts in found]),
-        np.array([len(parts[5]) for parts in found]),
-        vectors.astype(np.float32),
-        *(values.astype(np.int32) for values in indices),
+        edge_count,
+        pair_count,
+        graph.edge_vector.numpy()[order],
+        **{name: values.astype(np.int32) for name, values in indices.items()},
     )
 
 
