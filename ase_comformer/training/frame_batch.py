@@ -8,6 +8,7 @@ both frames share says little, their difference is what elastic constants are ma
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,21 +77,29 @@ class FrameBatch:
         shift = np.where(paired, frames.start[other] - frames.start, 0)
         atoms = np.arange(len(frames.numbers))
         partner = np.where(np.repeat(paired, frames.count), atoms + np.repeat(shift, frames.count), len(atoms))
-        has_energy, has_stress = np.isfinite(frames.energy), np.isfinite(frames.stress[:, 0, 0])
-        has_forces = np.isfinite(frames.forces[frames.start, 0])
         return cls(
             graph=frames.graph(cutoff),
-            energy=torch.from_numpy(np.nan_to_num(frames.energy)),
-            forces=torch.from_numpy(np.nan_to_num(frames.forces)),
-            mass=torch.from_numpy(atomic_masses_iupac2016[frames.numbers].astype(np.float32)),
-            stress=torch.from_numpy(np.nan_to_num(frames.stress)),
-            fidelity=torch.from_numpy(frames.fidelity),
             partner=torch.from_numpy(partner),
             sibling=torch.from_numpy(np.where(other >= 0, other, len(frames))),
-            has_forces=torch.from_numpy(has_forces.astype(np.float32)),
-            has_energy=torch.from_numpy(has_energy.astype(np.float32)),
-            has_stress=torch.from_numpy(has_stress.astype(np.float32)),
+            **{name: torch.from_numpy(values) for name, values in labels_of(frames).items()},
         )
+
+
+def labels_of(frames: Frames) -> dict[str, NDArray[Any]]:
+    """What ``FrameBatch`` carries of each frame and atom beside the graph, zero where it is unknown."""
+    known = {
+        "has_forces": np.isfinite(frames.forces[frames.start, 0]),
+        "has_energy": np.isfinite(frames.energy),
+        "has_stress": np.isfinite(frames.stress[:, 0, 0]),
+    }
+    return {
+        "energy": np.nan_to_num(frames.energy),
+        "forces": np.nan_to_num(frames.forces),
+        "mass": atomic_masses_iupac2016[frames.numbers].astype(np.float32),
+        "stress": np.nan_to_num(frames.stress),
+        "fidelity": frames.fidelity,
+        **{name: values.astype(np.float32) for name, values in known.items()},
+    }
 
 
 @dataclass(frozen=True)

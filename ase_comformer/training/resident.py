@@ -2,7 +2,8 @@
 
 A captured step (``captured.py``) may not ask for sizes or sort anything: every index of a batch is worked out here from
 the indices of single frames, which are sorted once. What comes out is what ``frame_batch.padded`` and ``SumTopology``
-make of the same frames on a CPU. Edges of a frame are sorted by receiver, then by sender.
+make of the same frames on a CPU, except for the places of the atoms, edges and pairs that fill a batch up and count
+nothing. Edges of a frame are sorted by receiver, then by sender.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from ase.data import atomic_masses_iupac2016
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_comformer.graph import CrystalGraph
-from ase_comformer.training.frame_batch import RESPONSES, Capacity, FrameBatch
+from ase_comformer.training.frame_batch import RESPONSES, Capacity, FrameBatch, labels_of
 from ase_comformer.training.frame_edges import INDICES, edges_of
 from ase_comformer.training.frames import Frames
 
@@ -65,7 +65,6 @@ class ResidentFrames:
     """F frames and an empty one behind them, which fills batches up; the last row of every table belongs to none.
 
     Attributes:
-        cutoff: A, of the graphs.
         atom_start, edge_start, pair_start: (F + 2,) where the rows of each frame begin.
         numbers (A,), mass (A,) u, forces (A, 3) eV/A.
         receiver (E,), sender (E,), vector (E, 3) A: of edges, atoms counted within their frame.
@@ -76,7 +75,6 @@ class ResidentFrames:
             has_energy, has_stress, is_response (F + 1,): as in ``FrameBatch``.
     """
 
-    cutoff: float
     atom_start: Tensor
     edge_start: Tensor
     pair_start: Tensor
@@ -115,37 +113,29 @@ class ResidentFrames:
             # the empty frame begins and ends where the filler is
             return torch.from_numpy(np.concatenate([[0], np.cumsum(counts), [counts.sum()]]).astype(np.int64))
 
-        def labels(values: NDArray[np.generic], filler: float = 0.0) -> Tensor:
-            return _with_row(torch.from_numpy(np.nan_to_num(values)), filler)
+        def table(values: NDArray[np.generic], filler: float = 0.0) -> Tensor:
+            rows = torch.from_numpy(values)
+            return torch.cat([rows, rows.new_full((1, *rows.shape[1:]), filler)])
 
-        flags = {
-            "has_forces": np.isfinite(frames.forces[frames.start, 0]),
-            "has_energy": np.isfinite(frames.energy),
-            "has_stress": np.isfinite(frames.stress[:, 0, 0]),
-        }
+        cell = np.concatenate([frames.cell, np.eye(3)[None]]).astype(np.float32)
+        labels = labels_of(frames)
         return cls(
-            cutoff=cutoff,
             atom_start=started(frames.count),
             edge_start=started(found.edge_count),
             pair_start=started(found.pair_count),
-            numbers=labels(frames.numbers, 1),
-            mass=labels(atomic_masses_iupac2016[frames.numbers].astype(np.float32), 1.0),
-            forces=labels(frames.forces),
-            vector=labels(found.vector, 1.0),
-            **{name: labels(getattr(found, name)) for name in INDICES},
-            energy=labels(frames.energy),
-            stress=labels(frames.stress),
-            cell=torch.cat([torch.from_numpy(frames.cell), torch.eye(3, dtype=torch.float64)[None]]).float(),
-            volume=labels(np.abs(np.linalg.det(frames.cell)).astype(np.float32), 1.0),
-            fidelity=labels(frames.fidelity, 0),
-            **{name: labels(values.astype(np.float32)) for name, values in flags.items()},
-            is_response=_with_row(torch.from_numpy(np.isin(frames.kind, sorted(RESPONSES))), False),
+            numbers=table(frames.numbers, 1),
+            mass=table(labels.pop("mass"), 1.0),
+            vector=table(found.vector, 1.0),
+            **{name: table(getattr(found, name)) for name in INDICES},
+            **{name: table(values) for name, values in labels.items()},
+            cell=torch.from_numpy(cell),
+            volume=table(np.abs(np.linalg.det(frames.cell)).astype(np.float32), 1.0),
+            is_response=table(np.isin(frames.kind, sorted(RESPONSES)), False),
         )
 
     def to(self, device: torch.device | str) -> ResidentFrames:
         """The same in the memory of a device."""
-        moved = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "cutoff"}
-        return ResidentFrames(cutoff=self.cutoff, **{name: value.to(device) for name, value in moved.items()})
+        return ResidentFrames(**{part.name: getattr(self, part.name).to(device) for part in fields(self)})
 
     def sizes(self) -> NDArray[np.int64]:
         """(F, 4) frames (one), atoms, edges and pairs of every frame."""
@@ -154,7 +144,7 @@ class ResidentFrames:
         return np.concatenate([np.ones((len(counts), 1), dtype=np.int64), counts], axis=1)
 
     def batch(self, chosen: Tensor, sibling: Tensor, capacity: Capacity) -> tuple[FrameBatch, Topology]:
-        """What ``padded`` makes of these frames, and the tensors of its ``SumTopology``.
+        """These frames as one batch filled up to ``capacity``, and the tensors of its ``SumTopology``.
 
         Args:
             chosen: (B,) of frames, F where there is none; B is that of the capacity, and the last one is F.
@@ -313,7 +303,3 @@ def _topology(
 
 def _inverse(order: Tensor) -> Tensor:
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-
-
-def _with_row(values: Tensor, filler: float) -> Tensor:
-    return torch.cat([values, values.new_full((1, *values.shape[1:]), filler)])
