@@ -1,7 +1,7 @@
 """Training a potential on a GPU: batches, losses, both derivatives and the optimisers' step as one CUDA graph.
 
-A step of a batch of small crystals is some two thousand kernels of microseconds, which a CPU launches ten times slower
-than the GPU runs them. Here all of it is captured once, with the choice of frames as input, and replayed for a whole
+A step of a batch of small crystals is some two thousand kernels of microseconds, about as short as it takes to launch
+them one by one. Here all of it is captured once, with the choice of frames as input, and replayed for a whole
 epoch without a word between CPU and GPU. The rest of a run (data, schedule, checkpoints) is that of ``train.py``.
 """
 
@@ -17,15 +17,17 @@ from torch import Tensor
 
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import derivatives
-from ase_comformer.training.compiled import CompiledStep, Outputs
+from ase_comformer.training.compiled import Outputs
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.frame_batch import Capacity, frame_losses, tensors_of
-from ase_comformer.training.frame_task import FrameTask, packed
+from ase_comformer.training.frame_task import FrameTask, packed, rows_of, unit_sizes
+from ase_comformer.training.frames import Frames
 from ase_comformer.training.resident import ResidentFrames
 from ase_comformer.training.task import Task, Terms
 from ase_comformer.training.train import Trainer
 
-#: Steps of an epoch above the first one's for which there is room; units are drawn at random, so numbers vary.
+#: Room for the steps of an epoch, in those of the first one: units are drawn at random, so numbers vary. What is beyond
+#: waits for another epoch.
 _MORE_STEPS = 1.05
 
 
@@ -37,11 +39,19 @@ class ResidentFrameTask(FrameTask):
         if self.capacity is None:
             raise ValueError(f"{config.name}: a run on a GPU needs batches of constant shape; give it a capacity")
         self.device = next(network.parameters()).device
-        self.resident = self._resident(self.train_set)
-        self.resident_val = {name: (self._resident(frames), units) for name, (frames, units) in self.val_sets.items()}
+        self.resident = self._resident(self.train_set, self.units)
+        self.resident_val = {name: (self._resident(*pair), pair[1]) for name, pair in self.val_sets.items()}
 
-    def _resident(self, frames: Any) -> ResidentFrames:
-        return ResidentFrames.of(frames, self.network.graph_settings.cutoff).to(self.device)
+    def _resident(self, frames: Frames, units: NDArray[np.int64]) -> ResidentFrames:
+        resident = ResidentFrames.of(frames, self.network.graph_settings.cutoff).to(self.device)
+        assert self.capacity is not None
+        largest = unit_sizes(resident.sizes(), units).max(axis=0, initial=0)
+        if (largest > self.capacity.room).any():
+            raise ValueError(
+                f"{self.config.name}: a pair of frames has {largest.tolist()} frames, atoms, edges and pairs of atoms, "
+                f"{self.capacity} holds one less of each than it says: raise it or lower max_atoms"
+            )
+        return resident
 
     @functools.cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -60,9 +70,7 @@ class ResidentFrameTask(FrameTask):
         """See ``FrameTask``."""
         assert self.capacity is not None
         for name, (frames, units) in self.resident_val.items():
-            sizes = frames.sizes()
-            size = sizes[units[:, 0]] + np.where(units[:, 1:] < 0, 0, sizes[units[:, 1]])
-            for first, last in packed(size, self.capacity):
+            for first, last in packed(unit_sizes(frames.sizes(), units), self.capacity):
                 rows = chosen_frames(units[first:last], self.capacity, len(frames))
                 chosen, sibling = (torch.from_numpy(row).to(self.device) for row in rows)
                 batch, indices = frames.batch(chosen, sibling, self.capacity)
@@ -77,13 +85,9 @@ def chosen_frames(
     units: NDArray[np.int64], capacity: Capacity, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Units (u, 2) -> frames (B,), ``count`` where there is none, and siblings (B,), B where a frame stands alone."""
-    flat = units.flatten()
-    kept = flat >= 0
-    position = (np.cumsum(kept) - 1).reshape(-1, 2)
-    other = np.where(units >= 0, position, capacity.frames)
-    other = np.where(units[:, ::-1] >= 0, other[:, ::-1], capacity.frames).flatten()
+    rows, other = rows_of(units)
     chosen, sibling = np.full(capacity.frames, count), np.full(capacity.frames, capacity.frames)
-    chosen[: kept.sum()], sibling[: kept.sum()] = flat[kept], other[kept]
+    chosen[: len(rows)], sibling[: len(rows)] = rows, np.where(other >= 0, other, capacity.frames)
     return chosen, sibling
 
 
@@ -119,7 +123,7 @@ class CapturedTrainer(Trainer):
 
     def _prepared(self, chosen: Tensor, sibling: Tensor, task: ResidentFrameTask) -> Callable[[], None]:
         """Room for the inputs of an epoch as long as this one, and one step as a function of none."""
-        device, config = task.device, self.config
+        device = task.device
         room = round(_MORE_STEPS * len(chosen)) + 1
         self._position = torch.zeros(1, dtype=torch.int64, device=device)
         self._chosen = torch.zeros(room, chosen.shape[1], dtype=torch.int64, device=device)
@@ -131,10 +135,8 @@ class CapturedTrainer(Trainer):
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = self._rate
-        assert task.capacity is not None
-        compiled = CompiledStep(self.network, config.loss_weights, task.capacity, compile=config.compile)
         inputs = self._inputs(task)
-        function = compiled.function(inputs)
+        function = task.compiled.function(inputs)
         with torch.no_grad():
             _, sums, _ = function(*inputs)
         self._terms = list(sums)

@@ -31,7 +31,8 @@ class TrainingConfig:
         device: "cpu", or "cuda" for potentials with a ``capacity`` (``training.captured``).
         optimiser: "adamw" or "muon", see ``training.optimisers``.
         initial: weights to start from (safetensors; parameters that fit by name are taken, and where they are smaller
-            the rest has no influence on what they compute as long as only hidden layers have become wider).
+            the rest has no influence on what they compute as long as only hidden layers have become wider; a wider
+            trunk starts near what they compute).
         initial_share: share of the initial parameters in the exported ones (``export.trained_network``).
         notes: what the other fields do not say about how the weights came about, for the model card.
     """

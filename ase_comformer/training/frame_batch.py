@@ -111,6 +111,11 @@ class Capacity:
     edges: int
     pairs: int
 
+    @property
+    def room(self) -> NDArray[np.int64]:
+        """(4,) what frames may need together: one of each is left to what fills the batch up."""
+        return np.array([self.frames, self.atoms, self.edges, self.pairs]) - 1
+
 
 def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
     """The batch filled up to ``capacity`` with atoms, edges and frames that count nothing; None where it is too large.

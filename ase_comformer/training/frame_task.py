@@ -54,7 +54,7 @@ class FrameTask(Task):
         self._set_references()
         self.capacity = Capacity(**config.capacity) if config.capacity else None
         if self.capacity is not None:
-            self._compiled = CompiledStep(network, config.loss_weights, self.capacity, compile=config.compile)
+            self.compiled = CompiledStep(network, config.loss_weights, self.capacity, compile=config.compile)
 
     def _set_references(self) -> None:
         """Least-squares energy per element and fidelity on the training frames; the scale of what is left."""
@@ -92,8 +92,7 @@ class FrameTask(Task):
             return
         order = self.order(generator)
         units = self.units[order.numpy()]
-        size = self.sizes[units[:, 0]] + np.where(units[:, 1:] < 0, 0, self.sizes[units[:, 1]])
-        for first, last in packed(size, self.capacity):
+        for first, last in packed(unit_sizes(self.sizes, units), self.capacity):
             yield order[first:last]
 
     @functools.cached_property
@@ -116,7 +115,7 @@ class FrameTask(Task):
         if self.capacity is not None:
             batch = padded(self._batch(samples), self.capacity)
             if batch is not None:
-                return self._compiled(batch)
+                return self.compiled(batch)
         return super().backward(samples)
 
     def validation(self) -> Iterator[Terms]:
@@ -138,24 +137,33 @@ class FrameTask(Task):
 
 def _batch_of(frames: Frames, units: NDArray[np.int64], cutoff: float) -> FrameBatch:
     """The frames of some units (u, 2); those of a pair next to each other."""
+    rows, other = rows_of(units)
+    return FrameBatch.of(frames.take(rows), other, cutoff)
+
+
+def rows_of(units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Units (u, 2) -> their frames (k,), and for each the place of the other one of its pair, -1 if it has none."""
     rows = units.flatten()
     kept = rows >= 0
     position = np.cumsum(kept) - 1
     other = np.where(units >= 0, position.reshape(-1, 2), -1)[:, ::-1].flatten()
-    return FrameBatch.of(frames.take(rows[kept]), other[kept], cutoff)
+    return rows[kept], other[kept]
+
+
+def unit_sizes(sizes: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(U, 4) what units (U, 2) need of each part of a ``Capacity``, from what frames (F, 4) need."""
+    return sizes[units[:, 0]] + np.where(units[:, 1:] < 0, 0, sizes[units[:, 1]])
 
 
 def packed(size: NDArray[np.int64], capacity: Capacity) -> Iterator[tuple[int, int]]:
     """First and last of successive units of sizes (U, 4), as many as fit into a batch each, at least one."""
-    # one of each is left to what fills the batch up
-    room = np.array([capacity.frames, capacity.atoms, capacity.edges, capacity.pairs]) - 1
     total = np.concatenate([np.zeros((1, 4), dtype=np.int64), np.cumsum(size, axis=0)])
     first = 0
     while first < len(size):
-        limits = [np.searchsorted(total[:, k], total[first, k] + room[k], side="right") - 1 for k in range(4)]
-        last = max(first + 1, int(min(limits)))
-        yield first, last
-        first = last
+        limit = total[first] + capacity.room
+        last = min(int(np.searchsorted(total[:, k], limit[k], side="right")) - 1 for k in range(4))
+        yield first, max(first + 1, last)
+        first = max(first + 1, last)
 
 
 def _units(frames: Frames, paired: bool) -> NDArray[np.int64]:

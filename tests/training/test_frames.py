@@ -228,7 +228,7 @@ def test_pairs_of_displacements_are_drawn_and_compared(folder: Path, tmp_path: P
     paired.capacity = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300}
     trainer = Trainer(paired, folder)
     task = trainer.task
-    task._compiled.compile = False
+    task.compiled.compile = False
     batches = list(task.batches(torch.Generator().manual_seed(0)))
     order = task.order(torch.Generator().manual_seed(0))
     assert torch.equal(torch.cat(batches), order)
@@ -385,3 +385,10 @@ def test_a_gpu_trains_potentials_in_one_process_only(tmp_path: Path, monkeypatch
     monkeypatch.setattr("ase_comformer.training.train.Processes", lambda: SimpleNamespace(count=2, rank=0))
     with pytest.raises(ValueError, match="without torchrun"):
         trainer(wanted)
+
+
+def test_frames_that_no_batch_holds_are_refused_on_a_gpu(folder: Path, tmp_path: Path) -> None:
+    small = captured_config(tmp_path, 1)
+    small.capacity["edges"] = 100
+    with pytest.raises(ValueError, match="max_atoms"):
+        CapturedTrainer(small, folder)
