@@ -1,19 +1,21 @@
 """Make the frames beside this script, labelled by a published universal potential.
 
     python training_data/make_frames.py substituted SEED CRYSTALS FILE.npz   # this project's environment
+    python training_data/make_frames.py substituted-light SEED CRYSTALS FILE.npz
     python training_data/make_frames.py strained SEED FILE.npz ...           # this project's environment
     python training_data/make_frames.py strained-hypothetical SEED CRYSTALS FILE.npz ...
     python training_data/make_frames.py label FILE.npz ... TEACHER           # environment of TEACHER/setup.sh
     python training_data/make_frames.py join NAME FILE.npz ...               # this project's environment
 
 ``substituted`` exchanges elements of crystals of up to eight atoms (``training/substitution.py``), brings the cells to
-a small pressure with the shipped potential and distorts each four times. ``strained`` distributes the training crystals
-of up to twelve atoms over the files, each strained a little one way and the opposite way, for what elastic constants
-are made of; ``strained-hypothetical`` does so with simple metals and alloys, with molecules in boxes and with crystals
-made by exchanging elements of those with published elastic constants. ``label`` adds energies, forces and stresses of
-the potential in the folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps what is fit for
-training and writes ``NAME_frames.npz`` beside this script, in the layout of ``labelled_frames.npz`` of the data
-package.
+a small pressure with the shipped potential and distorts each four times; ``substituted-light`` does so with crystals of
+up to twelve atoms that contain hydrogen, boron, carbon or nitrogen, whose bonds are short. ``strained`` distributes the
+training crystals of up to twelve atoms over the files, each strained a little one way and the opposite way, for what
+elastic constants are made of; ``strained-hypothetical`` does so with simple metals and alloys, with molecules in boxes
+and with crystals made by exchanging elements of those with published elastic constants. ``label`` adds energies, forces
+and stresses of the potential in the folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps
+what is fit for training and writes ``NAME_frames.npz`` beside this script, in the layout of ``labelled_frames.npz`` of
+the data package.
 """
 
 import itertools
@@ -27,10 +29,12 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-LARGEST_PARENT = 8  # atoms, of crystals to substitute in
+LARGEST_PARENT, LARGEST_LIGHT_PARENT = 8, 12  # atoms, of crystals to substitute in
 LARGEST_STRAINED, LARGEST_STRAINED_TWICE = 12, 6  # atoms
 LARGEST_STRAINED_PARENT = 13  # atoms, the size of the primitive cell of ThMn12 and its like
+LIGHT = frozenset({"H", "B", "C", "N"})
 METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
+SIMILAR_GUEST = 0.6  # probability that a dilute alloy is one of similar elements
 MOLECULAR_GAPS = (2.2, 2.6, 3.1, 3.7)  # A, from a molecule to its images
 LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
 
@@ -41,21 +45,31 @@ def crystal(frames: Any, k: int) -> Atoms:
     return Atoms(frames.numbers[rows], positions=frames.positions[rows], cell=frames.cell[k], pbc=True)
 
 
+def light_parents() -> list[Atoms]:
+    """Of the labelled training crystals those that contain an element of ``LIGHT``, one frame each."""
+    return [atoms for atoms in undistorted(LARGEST_LIGHT_PARENT) if LIGHT & set(atoms.symbols)]
+
+
 def parents() -> list[Atoms]:
-    """One frame of every small labelled crystal of the training split, undistorted where there is one."""
-    from ase_comformer.training.frames import load_frames
+    """One frame of every small labelled crystal of the training split, those of metals alone several times."""
     from ase_comformer.training.substitution import METALS
 
-    frames = load_frames("labelled", ["train"], None, LARGEST_PARENT)
+    metals = set(METALS.split())
+    crystals = []
+    for atoms in undistorted(LARGEST_PARENT):
+        crystals += [atoms] * (METALLIC_WEIGHT if set(atoms.symbols) <= metals else 1)
+    return crystals
+
+
+def undistorted(largest: int) -> list[Atoms]:
+    """One frame of every labelled training crystal of so many atoms at most, undistorted where there is one."""
+    from ase_comformer.training.frames import load_frames
+
+    frames = load_frames("labelled", ["train"], None, largest)
     chosen: dict[str, int] = {}
     for k in np.argsort(frames.kind != "asis", kind="stable"):
         chosen.setdefault(str(frames.group[k]), int(k))
-    crystals = []
-    metals = {atomic_numbers[symbol] for symbol in METALS.split()}
-    for k in sorted(chosen.values()):
-        atoms = crystal(frames, k)
-        crystals += [atoms] * (METALLIC_WEIGHT if set(atoms.numbers.tolist()) <= metals else 1)
-    return crystals
+    return [crystal(frames, k) for k in sorted(chosen.values())]
 
 
 def relaxed(batch: list[Atoms], predictor: Any, steps: int = 5, largest_stress: float = 0.37) -> list[Atoms]:
@@ -103,14 +117,14 @@ def distorted(atoms: Atoms, random: np.random.Generator) -> dict[str, Atoms]:
     return made
 
 
-def write_substituted(seed: int, count: int, path: Path) -> None:
-    """Distorted hypothetical crystals, without labels."""
+def write_substituted(seed: int, count: int, path: Path, known: list[Atoms]) -> None:
+    """Distorted hypothetical crystals made from known ones, without labels."""
     from ase_comformer.predictor import Predictor
     from ase_comformer.training.substitution import substituted
 
     warnings.filterwarnings("ignore", category=UserWarning)  # some hypothetical crystals are strange; they are dropped
     predictor, random = Predictor(), np.random.default_rng(seed)
-    source = substituted(parents(), seed)
+    source = substituted(known, seed)
     crystals: list[Atoms] = []
     while len(crystals) < count:
         crystals += relaxed(list(itertools.islice(source, 192)), predictor)
@@ -172,10 +186,13 @@ def write_strained(seed: int, paths: list[Path]) -> None:
 
 
 def simple_metals(random: np.random.Generator) -> list[Atoms]:
-    """Metals in the bcc, fcc and hcp structures, and as many alloys in the CsCl and Cu3Au structures."""
+    """Metals in the bcc, fcc and hcp structures, and ordered and dilute alloys.
+
+    A dilute alloy is nearly its host, so an element whose own formula is not of the training split is seen as well.
+    """
     from ase.build import bulk
 
-    from ase_comformer.training.substitution import METALS, atomic_volumes
+    from ase_comformer.training.substitution import METALS, atomic_volumes, similar_elements
 
     def scaled(atoms: Atoms) -> Atoms:
         size = (volumes[atoms.numbers].sum() / atoms.get_volume()) ** (1 / 3)
@@ -191,6 +208,14 @@ def simple_metals(random: np.random.Generator) -> list[Atoms]:
         for atoms in ordered:
             atoms.symbols[:] = [one, *[other] * (len(atoms) - 1)]
             alloys.append(scaled(atoms))
+    similar = similar_elements()
+    for atoms, exchanged in itertools.product(elements, (1, 1, 2)):
+        dilute = atoms.repeat((2, 2, 2) if len(atoms) == 1 else (2, 2, 1))
+        like = similar.get(int(atoms.numbers[0]), [])
+        alike = like and random.random() < SIMILAR_GUEST
+        guest = random.choice(like) if alike else atomic_numbers[random.choice(symbols)]
+        dilute.numbers[random.choice(len(dilute), exchanged, replace=False)] = guest
+        alloys.append(scaled(dilute))
     return elements + alloys
 
 
@@ -333,7 +358,9 @@ def join(name: str, paths: list[Path]) -> None:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["substituted", seed, count, path]:
-            write_substituted(int(seed), int(count), Path(path))
+            write_substituted(int(seed), int(count), Path(path), parents())
+        case ["substituted-light", seed, count, path]:
+            write_substituted(int(seed), int(count), Path(path), light_parents())
         case ["strained", seed, *paths]:
             write_strained(int(seed), [Path(path) for path in paths])
         case ["strained-hypothetical", seed, count, *paths]:

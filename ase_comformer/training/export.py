@@ -80,8 +80,8 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
     },
     "response": {
-        "source": "differences between harmonic forces of two displacements of a crystal, from the Kyoto phonon "
-        "database, release 2018-04-17 (PBEsol)",
+        "source": "harmonic forces of small opposite displacements from the Kyoto phonon database, release 2018-04-17 "
+        "(PBEsol); from potential-8 on the crystals at rest too, where PBE has forces that are taken for zero",
         "licence": "CC BY 4.0",
         "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
     },

@@ -1,9 +1,10 @@
 """A batch of frames as tensors, and the losses of a potential on it.
 
-Frames may stand in *pairs* of one crystal. Where both are near rest (``RESPONSES``) only the difference of the forces
-is compared: what a potential of another functional makes of the crystal at rest cancels in it, the response to
-displacements stays. Where stresses are known their difference is compared too, in relation to its size: an offset that
-both frames share says little, their difference is what elastic constants are made of. Index letters: B frames, A atoms.
+Frames may stand in *pairs* of one crystal. Where both are near rest (``RESPONSES``) the difference of the forces and
+their mean are compared apart: the response to displacements, in which what a potential of another functional makes of
+the crystal at rest cancels, and the forces at rest, which decide where atoms relax to. Where stresses are known their
+difference is compared too, in relation to its size: an offset that both frames share says little, their difference is
+what elastic constants are made of. Index letters: B frames, A atoms.
 """
 
 from collections.abc import Callable
@@ -185,9 +186,10 @@ def batch_of(tensors: dict[str, Tensor]) -> FrameBatch:
 def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[Tensor, Tensor]]:
     """Loss name -> (B,) values, and (B,) one where the label is known.
 
-    Terms: forces, energy, stress, and strain, the change of the stress between the frames of a pair. Forces and
-    stresses of a frame weigh less the larger they are, so that strong rattles, of which the labels are least certain,
-    do not drown the gentle ones, on which volumes and elastic constants rest.
+    Terms: forces, rest, the mean of the forces of a pair of ``RESPONSES``, energy, stress, and strain, the change of
+    the stress between the frames of a pair. Forces and stresses of a frame weigh less the larger they are, so that
+    strong rattles, of which the labels are least certain, do not drown the gentle ones, on which volumes and elastic
+    constants rest.
     """
     graph = batch.graph
     count, owner = graph.atom_count, graph.atom_crystal
@@ -195,11 +197,15 @@ def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[T
     def mean(values: Tensor) -> Tensor:
         return values.new_zeros(batch.has_forces.shape[0]).index_add(0, owner, values) / count
 
-    def difference(values: Tensor) -> Tensor:
-        """Between the frames of a pair; the values themselves of single frames."""
-        return values - torch.cat([values, torch.zeros_like(values[:1])])[batch.partner]
+    def of_partner(values: Tensor) -> Tensor:
+        """Those of the same atom in the other frame of a pair; zero for single frames."""
+        return torch.cat([values, torch.zeros_like(values[:1])])[batch.partner]
 
-    forces = _force_loss(batch, difference(found.forces - batch.forces), difference(batch.forces), mean)
+    error = found.forces - batch.forces
+    paired = mean((batch.partner < len(batch.partner)).to(error.dtype)) > 0
+    response = _response_loss(error - of_partner(error), batch.forces - of_partner(batch.forces), batch.mass, mean)
+    forces = torch.where(paired, response, _single_loss(error, batch.forces, mean))
+    rest = _by_mass((error + of_partner(error)) / 2, batch.mass, mean)
     energy = smooth((found.energy - batch.energy) / count, _ENERGY_WIDTH).to(forces.dtype)
     actual = batch.stress / GPa
     size = actual.square().mean(dim=(1, 2)).sqrt() / _LARGE_STRESS
@@ -214,23 +220,29 @@ def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[T
     strain = change.mean(dim=(1, 2)) / (_SMALL_STRESS + size)
     return {
         "forces": (forces, batch.has_forces),
+        "rest": (rest, batch.has_forces * paired),
         "energy": (energy, batch.has_energy),
         "stress": (stress, batch.has_stress),
         "strain": (strain, batch.has_stress * known[batch.sibling]),
     }
 
 
-def _force_loss(batch: FrameBatch, error: Tensor, label: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
-    """(B,) from the error and the label (A, 3) of forces, or of their change within a pair of ``RESPONSES``.
+def _single_loss(error: Tensor, label: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+    """(B,) from the errors and labels (A, 3) of forces."""
+    size = mean(label.square().sum(1)).sqrt()
+    return mean((error.square().sum(1) + _FORCE_WIDTH).sqrt() - _FORCE_WIDTH**0.5) / (1 + size)
+
+
+def _response_loss(error: Tensor, label: Tensor, mass: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+    """(B,) from the errors and labels (A, 3) of the change of forces within a pair of ``RESPONSES``.
 
     Responses are to give frequencies, w = sqrt(k / m): the error of w is that of k over sqrt(k m). So they weigh less
     with the root of the mass and with the root of their size.
     """
-    width = _FORCE_WIDTH
     size = mean(label.square().sum(1)).sqrt()
-    single = mean((error.square().sum(1) + width).sqrt() - width**0.5) / (1 + size)
-    lightness = _OXYGEN_MASS / batch.mass
-    total = (mean(lightness * error.square().sum(1)) + width).sqrt() - width**0.5
-    response = total / (_SMALL_RESPONSE + size).sqrt()
-    paired = mean((batch.partner < len(batch.partner)).to(error.dtype)) > 0
-    return torch.where(paired, response, single)
+    return _by_mass(error, mass, mean) / (_SMALL_RESPONSE + size).sqrt()
+
+
+def _by_mass(error: Tensor, mass: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:
+    """(B,) root mean square of errors (A, 3) of forces, weighted with the inverse root of the mass."""
+    return (mean(_OXYGEN_MASS / mass * error.square().sum(1)) + _FORCE_WIDTH).sqrt() - _FORCE_WIDTH**0.5

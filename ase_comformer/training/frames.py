@@ -3,10 +3,10 @@
 ``labelled`` (a universal potential), ``substituted`` (the same potential, hypothetical crystals of
 ``training/substitution.py``), ``strained`` (the same potential, crystals strained a little one way and the opposite
 way), ``elastic`` (such pairs again, with the stresses of published elastic constants), ``dft`` (MPtrj, Alexandria:
-PBE), ``harmonic`` (forces of small displacements, PBEsol), ``response`` (those again, for the difference between two
-displacements of a crystal on the surface of the labelled frames) and ``rest`` (the crystals of the latter undisplaced:
-no forces). Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about 0.2 ms a frame that
-is a few per cent of a training step, and nothing large is kept in memory.
+PBE), ``harmonic`` (forces of small displacements, PBEsol), ``response`` (those again, scaled to one small size, each
+followed by the opposite displacement, on the surface of the labelled frames) and ``rest`` (the crystals of the latter
+undisplaced: no forces). Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about 0.2 ms
+a frame that is a few per cent of a training step, and nothing large is kept in memory.
 """
 
 import gzip
@@ -29,6 +29,9 @@ from ase_comformer.training.data import data_folder, place_in_curve
 #: Flags of DFT frames that make them unfit (data/README.md).
 UNFIT_FRAMES = frozenset({"force_large", "stress_large", "energy_outlier", "short_distance", "low_density"})
 
+
+#: A, root mean square component of the displacements of ``response`` frames.
+_RESPONSE_SIZE = 0.02
 
 #: Frames that were made for this project, in the repository (not in wheels).
 TRAINING_DATA = Path(__file__).parents[2] / "training_data"
@@ -92,11 +95,8 @@ class Frames:
         return replace(self, positions=self.positions - self.displacement)
 
     def pairs(self) -> NDArray[np.int64]:
-        """(U, 2) neighbouring frames of one cell, displaced differently; a frame may be in two pairs."""
-        same = (self.group[1:] == self.group[:-1]) & (self.count[1:] == self.count[:-1])
-        same &= np.abs(self.cell[1:] - self.cell[:-1]).max(axis=(1, 2), initial=0.0) < 1e-6
-        first = np.flatnonzero(same)
-        return np.stack([first, first + 1], axis=1)
+        """(F / 2, 2) the frames two by two, as opposite displacements follow each other."""
+        return np.arange(len(self)).reshape(-1, 2)
 
     def siblings(self) -> NDArray[np.int64]:
         """(U, 2) every frame with the next one of the same crystal, the first one following the last."""
@@ -254,9 +254,29 @@ def _harmonic(folder: Path, splits: tuple[str, ...]) -> Frames:
 
 
 def _response(folder: Path, splits: tuple[str, ...]) -> Frames:
+    """Opposite displacements of one small size, two by two.
+
+    Harmonic labels hold at any size, a potential is harmonic at small ones; in the difference of opposite ones its even
+    orders cancel, and their mean is the force on the crystal at rest.
+    """
     frames = _harmonic(folder, splits)
-    surface = np.full(len(frames), FIDELITIES.index("PBE labelled"))
-    return replace(frames, fidelity=surface, kind=np.full(len(frames), "response"))
+    owner = np.repeat(np.arange(len(frames)), frames.count)
+    square = np.square(frames.displacement).mean(axis=1)
+    size = np.sqrt(np.bincount(owner, square, len(frames)) / frames.count)
+    both = [_displaced(frames, sign * _RESPONSE_SIZE / size[owner]) for sign in (1, -1)]
+    order = np.arange(2 * len(frames)).reshape(2, -1).T.flatten()
+    found = join(both).take(order)
+    surface = np.full(len(found), FIDELITIES.index("PBE labelled"))
+    return replace(found, fidelity=surface, kind=np.full(len(found), "response"))
+
+
+def _displaced(frames: Frames, scale: NDArray[np.float64]) -> Frames:
+    """Harmonic frames with their displacements and forces scaled, (A,) per atom."""
+    factor = scale[:, None]
+    displacement = (factor * frames.displacement).astype(np.float32)
+    forces = (factor * frames.forces).astype(np.float32)
+    positions = frames.at_rest().positions + displacement
+    return replace(frames, positions=positions, forces=forces, displacement=displacement)
 
 
 def _rest(folder: Path, splits: tuple[str, ...]) -> Frames:

@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         split=splits,
         base_id=names,
     )
-    displacement = np.concatenate([0.01 * np.ones((n, 3)) * np.arange(n)[:, None] for n in count]).astype(np.float32)
+    displacement = np.concatenate([0.01 * np.arange(1, n + 1) for n in count]).astype(np.float32)[:, None].repeat(3, 1)
     # displaced copies of one crystal share its cell
     first = [next(m for m in range(k - k % 4, k + 1) if count[m] == count[k]) for k in range(40)]
     np.savez(
@@ -112,6 +112,20 @@ def test_harmonic_frames_have_forces_only_and_can_be_put_at_rest(folder: Path) -
     assert np.isnan(frames.energy).all()
     assert np.isnan(frames.stress).all()
     np.testing.assert_allclose(frames.at_rest().positions + frames.displacement, frames.positions)
+
+
+def test_responses_are_small_opposite_displacements_two_by_two(folder: Path) -> None:
+    harmonic, response = (load_frames(source, ("train",), folder) for source in ("harmonic", "response"))
+    assert len(response) == 2 * len(harmonic)
+    for k, (plus, minus) in enumerate(response.pairs()):
+        one, other, given = response.take(plus[None]), response.take(minus[None]), harmonic.take(np.array([k]))
+        np.testing.assert_array_equal(one.displacement, -other.displacement)
+        np.testing.assert_array_equal(one.forces, -other.forces)
+        np.testing.assert_allclose(one.at_rest().positions, given.at_rest().positions, atol=1e-6)
+        assert np.square(one.displacement).mean() ** 0.5 == pytest.approx(0.02, rel=1e-3)
+        # harmonic: force per displacement stays
+        scale = np.linalg.norm(one.displacement) / np.linalg.norm(given.displacement)
+        np.testing.assert_allclose(one.forces, scale * given.forces, atol=1e-5)
 
 
 def test_crystals_at_rest_have_no_forces(folder: Path) -> None:
@@ -237,7 +251,7 @@ def test_pairs_of_displacements_are_drawn_and_compared(folder: Path, tmp_path: P
     assert len(batches) < 20
     trainer.fit()
     assert set(trainer.validate()) == {
-        "labelled_forces", "labelled_energy", "labelled_stress", "labelled_strain", "response_forces",
+        "labelled_forces", "labelled_energy", "labelled_stress", "labelled_strain", "response_forces", "response_rest",
     }  # fmt: skip
 
 
