@@ -32,7 +32,7 @@ from ase.data import atomic_numbers
 LARGEST_PARENT, LARGEST_LIGHT_PARENT = 8, 12  # atoms, of crystals to substitute in
 LARGEST_STRAINED, LARGEST_STRAINED_TWICE = 12, 6  # atoms
 LARGEST_STRAINED_PARENT = 13  # atoms, the size of the primitive cell of ThMn12 and its like
-LIGHT = frozenset({"H", "B", "C", "N"})
+LIGHT = frozenset({"H", "B", "C", "N"})  # elements whose bonds are short
 METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
 SIMILAR_GUEST = 0.6  # probability that a dilute alloy is one of similar elements
 MOLECULAR_GAPS = (2.2, 2.6, 3.1, 3.7)  # A, from a molecule to its images
