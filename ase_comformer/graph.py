@@ -23,6 +23,7 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.lattice_frame import lattice_frame, primitive_lattice
 from ase_comformer.symmetry import SpaceGroup, edge_orbits
 from ase_comformer.tensors import spherical_basis_l2
+from ase_comformer.waves import WAVE_PARTS, equally_many, wave_parts
 
 GRAPH_KINDS = ("radius", "shell")
 
@@ -38,6 +39,7 @@ class GraphSettings:
         neighbours: shell graph only; 16 in GMTNet, 25 in ComFormer.
         tolerance: A, distances closer than this belong to one shell.
         lattice_frame: add iComFormer's lattice frame to every crystal.
+        wave_cutoff: 1/A, of the plane waves (``waves``) that are added to every crystal; none where zero.
     """
 
     kind: str = "radius"
@@ -45,6 +47,7 @@ class GraphSettings:
     neighbours: int = 16
     tolerance: float = 1e-3
     lattice_frame: bool = False
+    wave_cutoff: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in GRAPH_KINDS:
@@ -81,6 +84,10 @@ class CrystalGraph:
         edge_image: (E, 3) cell of the sending image; None in a reduced graph.
         frame_vector: (F, 3) A, candidates of the lattice frame (``lattice_frame.py``), with ``frame_slot`` (F,),
             ``frame_weight`` (F,) and ``frame_crystal`` (F,).
+        atom_position: (A, 3) A, of graphs with waves.
+        wave_vector: (B, K, 3) 1/A, with ``wave_weight`` (B, K) and ``wave_slope`` (B, K, 3), see ``waves.Waves``.
+        wave_cutoff: (B,) 1/A, of the waves.
+        open_directions: (B, 3, 3) projector on the directions without periodicity; None where there are none.
     """
 
     numbers: Tensor = _part("node")
@@ -105,6 +112,12 @@ class CrystalGraph:
     frame_slot: Tensor | None = _part("frame", default=None)
     frame_weight: Tensor | None = _part("frame", default=None)
     frame_crystal: Tensor | None = _part("frame", "crystal", default=None)
+    atom_position: Tensor | None = _part("atom", default=None)
+    wave_vector: Tensor | None = _part("crystal", default=None)
+    wave_weight: Tensor | None = _part("crystal", default=None)
+    wave_slope: Tensor | None = _part("crystal", default=None)
+    wave_cutoff: Tensor | None = _part("crystal", default=None)
+    open_directions: Tensor | None = _part("crystal", default=None)
 
     @property
     def crystal_count(self) -> int:
@@ -143,8 +156,10 @@ class CrystalGraph:
             cell: (B, 3, 3) A.
 
         Raises:
-            ValueError: for a reduced graph, whose atoms cannot move independently.
+            ValueError: for a reduced graph, whose atoms cannot move independently, and for one with waves.
         """
+        if self.wave_vector is not None:
+            raise ValueError("with_geometry does not move waves; build the graph with wave_cutoff = 0")
         if self.edge_image is None:
             raise ValueError("with_geometry needs a plain graph, this one is symmetry-reduced; use build_graph")
         lattice = cell[self.node_crystal[self.edge_receiver]]
@@ -174,6 +189,7 @@ def build_graph(atoms: Atoms, settings: GraphSettings, edges: "Neighbours | None
         atom_crystal=torch.zeros(count, dtype=torch.int64),
         **_crystal_parts(atoms),
         **_frame_parts(frame_cell),
+        **wave_parts(atoms, settings.wave_cutoff),
     )
 
 
@@ -207,6 +223,7 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         operation_crystal=torch.zeros(order, dtype=torch.int64),
         **_crystal_parts(primitive),
         **_frame_parts(primitive.cell.array if settings.lattice_frame else None),
+        **wave_parts(primitive, settings.wave_cutoff),
     )
 
 
@@ -318,6 +335,8 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalGraph:
                 raise ValueError("some graphs have a lattice frame and some do not; build all with the same settings")
             joined[part.name] = None
             continue
+        if part.name in WAVE_PARTS:
+            values = equally_many(values)
         shift = offsets.get(part.metadata["refers_to"] or "")
         joined[part.name] = torch.cat(
             values if shift is None else [value + start for value, start in zip(values, shift, strict=True)]

@@ -35,6 +35,7 @@ LARGEST_STRAINED_PARENT = 13  # atoms, the size of the primitive cell of ThMn12 
 LIGHT = frozenset({"H", "B", "C", "N"})  # elements whose bonds are short
 METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
 SIMILAR_GUEST = 0.6  # probability that a dilute alloy is one of similar elements
+SMALL_DILUTE = 0.3  # share of the dilute alloys that have eight atoms; the others have sixteen or eighteen
 MOLECULAR_GAPS = (2.2, 2.6, 3.1, 3.7)  # A, from a molecule to its images
 LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
 
@@ -210,7 +211,8 @@ def simple_metals(random: np.random.Generator) -> list[Atoms]:
             alloys.append(scaled(atoms))
     similar = similar_elements()
     for atoms, exchanged in itertools.product(elements, (1, 1, 2)):
-        dilute = atoms.repeat((2, 2, 2) if len(atoms) == 1 else (2, 2, 1))
+        small, large = ((2, 2, 2), (3, 3, 2)) if len(atoms) == 1 else ((2, 2, 1), (2, 2, 2))
+        dilute = atoms.repeat(small if random.random() < SMALL_DILUTE else large)
         like = similar.get(int(atoms.numbers[0]), [])
         alike = like and random.random() < SIMILAR_GUEST
         guest = random.choice(like) if alike else atomic_numbers[random.choice(symbols)]

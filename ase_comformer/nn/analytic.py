@@ -18,6 +18,7 @@ from torch.nn.functional import linear, pad, silu
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.cartesian import CartesianLayer
 from ase_comformer.nn.edge_gradient import EdgeGradient, PartGradient
+from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, is_interacting, on_atoms, on_nodes
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import Potential, PotentialResult, result_of
 from ase_comformer.nn.sparse import bare_product, bare_sampled
@@ -61,7 +62,8 @@ class AnalyticPotential:
         parts = [PartGradient(geometry, topology, keep=len(topologies) == 1) for topology in topologies]
         scalars = trunk.embedding.weight[graph.numbers] + network.fidelity.weight[chosen]
         features: Tensor | None = None
-        passes = [_Pass(weights, parts, weights is self.layers[-1]) for weights in self.layers]
+        with_dipoles = network.dipole is not None and is_interacting(graph)
+        passes = [_Pass(w, parts, w is self.layers[-1] and not with_dipoles) for w in self.layers]
         for step in passes:
             scalars, features = step.forward(scalars, features)
         # the readout, and what takes an isolated atom to its reference energy
@@ -73,10 +75,13 @@ class AnalyticPotential:
         energy = network.element_reference[chosen, graph.numbers] + read * bound
         # a node of a reduced graph counts once for every atom of its orbit
         size = graph.node_weight * graph.atom_count[graph.node_crystal]
-        d_scalars: Tensor | None = (
-            silu_backward((size * bound * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
-        )
+        d_read = silu_backward((size * bound * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
+        d_scalars: Tensor | None = d_read
         d_features: Tensor | None = None
+        dipoles = interaction = None
+        if with_dipoles and features is not None:
+            dipoles, interaction, change, d_features = self._of_dipoles(graph, scalars, features)
+            d_scalars = d_read + change
         for step in reversed(passes):
             d_scalars, d_features = step.backward(d_scalars, d_features)
         d_density = trunk.mean_neighbours * size * read * (1 - bound)
@@ -87,7 +92,22 @@ class AnalyticPotential:
             pairs, slopes = network.repulsion.pairs(graph, geometry.distance, close)
             energy = energy.index_add(0, receiver, pairs)
             gradient = gradient.index_add(0, close, (slopes * size[receiver]).unsqueeze(1) * geometry.unit[close])
-        return result_of(graph, energy, scalars, gradient)
+        return result_of(graph, energy, scalars, gradient, dipoles, interaction)
+
+    def _of_dipoles(
+        self, graph: CrystalGraph, scalars: Tensor, features: Tensor
+    ) -> tuple[Tensor, DipoleInteraction, Tensor, Tensor]:
+        """Dipoles of atoms (A, 3), their interaction, derivatives of its energy in scalars and features of nodes."""
+        assert self.network.dipole is not None
+        first, last = _ends_of(self.network.dipole)
+        inner = linear(scalars, first.weight, first.bias)
+        gates = linear(silu(inner), last.weight, last.bias)
+        vectors = features[:3]
+        dipoles = on_atoms(graph, (gates * vectors).sum(2).t())
+        interaction = dipole_interaction(graph, dipoles)
+        d_dipoles = on_nodes(graph, interaction.d_dipoles).t().unsqueeze(2)
+        d_scalars = silu_backward((vectors * d_dipoles).sum(0) @ last.weight, inner) @ first.weight
+        return dipoles, interaction, d_scalars, pad(d_dipoles * gates, (0, 0, 0, 0, 0, 5))
 
 
 def _ends_of(perceptron: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:

@@ -1,8 +1,9 @@
 """The potential energy surface: atomic energies of a smooth Cartesian trunk, forces and stress by differentiation.
 
-E = sum_i [ reference(Z_i) + (1 - exp(-density_i)) e(h_i) + sum_j ZBL(r_ij) / 2 ]: an isolated atom has exactly its
-reference energy, and atoms cannot fuse. Energies depend on edge vectors only, so forces and stress follow from one
-derivative per edge, on plain and on symmetry-reduced graphs (DESIGN.md section 6).
+E = sum_i [ reference(Z_i) + (1 - exp(-density_i)) e(h_i) + sum_j ZBL(r_ij) / 2 ] + E(dipoles): an isolated atom has
+exactly its reference energy, and atoms cannot fuse. Atomic energies and dipoles depend on edge vectors only, so of
+these parts forces and stress follow from one derivative per edge, on plain and on symmetry-reduced graphs (DESIGN.md
+section 6). Dipoles are there where the graph has waves; their interaction (``electrostatics``) depends on positions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER, CartesianLayer, CartesianTrunk, EdgeGeometry
+from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, on_atoms
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_comformer.nn.uncertainty import Uncertainty
@@ -28,8 +30,8 @@ FIDELITIES = ("PBE labelled", "PBE", "PBEsol")
 class PotentialResult:
     """What ``derivatives`` finds.
 
-    Energy (B,) eV in float64, atomic energies (A,) eV, forces (A, 3) eV/A, stress (B, 3, 3) eV/A^3 in ASE's sign, and
-    the invariant features (A, C) of the atoms that energies are read from.
+    Energy (B,) eV in float64, atomic energies (A,) eV, forces (A, 3) eV/A, stress (B, 3, 3) eV/A^3 in ASE's sign, the
+    invariant features (A, C) of the atoms that energies are read from, and their dipoles (A, 3) e A, None without.
     """
 
     energy: Tensor
@@ -37,13 +39,23 @@ class PotentialResult:
     forces: Tensor
     stress: Tensor
     features: Tensor
+    dipoles: Tensor | None
+
+
+@dataclass
+class NodeOutputs:
+    """Of every node: energy (n,) eV, invariant features (n, C) it is read from, dipole (n, 3) e A or None."""
+
+    energy: Tensor
+    features: Tensor
+    dipole: Tensor | None
 
 
 class Potential(nn.Module):
     """Trunk, readout and repulsion; see the module docstring.
 
     Args:
-        graph_settings: the radius graph it reads, as a dict or ``GraphSettings``.
+        graph_settings: the radius graph it reads, as a dict or ``GraphSettings``; with waves, atoms have dipoles.
         scalars, vectors, layers, radial, hidden, update: the trunk (``CartesianTrunk``).
         fidelities: names of the energy surfaces that training labels came from; predictions follow the first.
         uncertainty: whether it carries expected errors (``nn.uncertainty``), fitted after training.
@@ -73,7 +85,11 @@ class Potential(nn.Module):
         self.fidelities = tuple(fidelities)
         self.properties = ("energy", "forces", "stress")
         self.arguments: dict[str, Any] = {
-            "graph_settings": {"kind": "radius", "cutoff": self.graph_settings.cutoff},
+            "graph_settings": {
+                "kind": "radius",
+                "cutoff": self.graph_settings.cutoff,
+                "wave_cutoff": self.graph_settings.wave_cutoff,
+            },
             "scalars": scalars,
             "vectors": vectors,
             "layers": layers,
@@ -96,6 +112,7 @@ class Potential(nn.Module):
         self.fidelity = nn.Embedding(len(self.fidelities), scalars)
         nn.init.zeros_(self.fidelity.weight)
         self.readout = nn.Sequential(nn.Linear(scalars, scalars), nn.SiLU(), nn.Linear(scalars, 1))
+        self.dipole = _dipole_gates(scalars, vectors) if self.graph_settings.wave_cutoff else None
         self.repulsion = ZBLRepulsion()
         self.register_buffer("element_reference", torch.zeros(len(self.fidelities), MAX_ATOMIC_NUMBER + 1))
         self.register_buffer("energy_scale", torch.ones(()))
@@ -117,8 +134,8 @@ class Potential(nn.Module):
 
     def forward(
         self, graph: CrystalGraph, fidelity: Tensor | None = None, topology: SumTopology | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(n,) eV, energy of every node, and the invariant features (n, C) it is read from.
+    ) -> NodeOutputs:
+        """What ``derivatives`` differentiates.
 
         Args:
             graph: plain or reduced.
@@ -134,7 +151,18 @@ class Potential(nn.Module):
         )
         bound = self.readout(node.scalars).squeeze(1) * self.energy_scale * -torch.expm1(-density)
         energy = self.element_reference[chosen, graph.numbers] + bound + self.repulsion(graph, edge)
-        return energy, node.scalars
+        dipole = None
+        if self.dipole is not None and graph.wave_vector is not None:
+            dipole = (self.dipole(node.scalars) * node.vectors).sum(2).t()
+        return NodeOutputs(energy, node.scalars, dipole)
+
+
+def _dipole_gates(scalars: int, vectors: int) -> nn.Sequential:
+    """What the vectors of an atom are summed with; zero before training."""
+    gates = nn.Sequential(nn.Linear(scalars, scalars), nn.SiLU(), nn.Linear(scalars, vectors))
+    for parameter in gates[2].parameters():
+        nn.init.zeros_(parameter)
+    return gates
 
 
 #: Factors and rates of the universal screening function.
@@ -197,7 +225,7 @@ class ZBLRepulsion(nn.Module):
 
 
 def derivatives(
-    network: Callable[..., tuple[Tensor, Tensor]],
+    network: Callable[..., NodeOutputs],
     graph: CrystalGraph,
     fidelity: Tensor | None = None,
     *,
@@ -207,7 +235,7 @@ def derivatives(
     """Energy, forces and stress of a batch.
 
     Args:
-        network: ``Potential`` or anything that maps (graph, fidelity, topology) to node energies and features.
+        network: ``Potential`` or anything that maps (graph, fidelity, topology) to what it does.
         graph: plain or reduced; a reduced graph must be of an exactly symmetric structure (forces are those of the
             idealised one).
         fidelity: (B,) see ``Potential.forward``.
@@ -217,27 +245,49 @@ def derivatives(
     orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
     vectors = graph.edge_vector.detach().requires_grad_(True)
     with torch.enable_grad():
-        node_energy, features = network(replace(graph, edge_vector=vectors), fidelity, topology)
-        total = (node_energy * orbit_size).sum()
+        node = network(replace(graph, edge_vector=vectors), fidelity, topology)
+        total = (node.energy * orbit_size).sum()
+        dipoles = interaction = None
+        if node.dipole is not None:
+            dipoles = on_atoms(graph, node.dipole)
+            interaction = dipole_interaction(graph, dipoles)
+            total = total + interaction.energies.sum()
         gradient: Tensor | None = None
         if len(vectors) and total.requires_grad:
             (gradient,) = torch.autograd.grad(total, vectors, create_graph=create_graph, allow_unused=True)
-    return result_of(graph, node_energy, features, torch.zeros_like(vectors) if gradient is None else gradient)
+    gradient = torch.zeros_like(vectors) if gradient is None else gradient
+    return result_of(graph, node.energy, node.features, gradient, dipoles, interaction)
 
 
-def result_of(graph: CrystalGraph, node_energy: Tensor, features: Tensor, gradient: Tensor) -> PotentialResult:
-    """Energies, forces and stresses from the energies (n,) and features (n, C) of nodes and the derivative (E, 3).
+def result_of(
+    graph: CrystalGraph,
+    node_energy: Tensor,
+    features: Tensor,
+    gradient: Tensor,
+    dipoles: Tensor | None,
+    interaction: DipoleInteraction | None,
+) -> PotentialResult:
+    """Energies, forces and stresses from what is known of nodes, edges and dipoles.
 
-    ``gradient`` is that of the energies of whole crystals in the edge vectors of ``graph``, plain or reduced.
+    Args:
+        graph: plain or reduced.
+        node_energy: (n,) eV.
+        features: (n, C) of nodes.
+        gradient: (E, 3) derivative of the energies of whole crystals in the edge vectors, that of dipoles included.
+        dipoles: (A, 3) e A, None where atoms have none.
+        interaction: of the dipoles.
     """
     energies = node_energy[graph.atom_node]
+    orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
+    forces, stress = _forces(graph, gradient, orbit_size), _stress(graph, gradient)
+    if interaction is not None:
+        energies = energies + interaction.energies
+        forces, stress = forces + interaction.forces, stress + interaction.stress
     # totals are large numbers whose differences matter: in float64 whatever the network's precision
     energy = energies.new_zeros(graph.crystal_count, dtype=torch.float64).index_add(
         0, graph.atom_crystal, energies.double()
     )
-    orbit_size = graph.node_weight * graph.atom_count[graph.node_crystal]
-    forces = _forces(graph, gradient, orbit_size)
-    return PotentialResult(energy, energies, forces, _stress(graph, gradient), features[graph.atom_node])
+    return PotentialResult(energy, energies, forces, stress, features[graph.atom_node], dipoles)
 
 
 def _forces(graph: CrystalGraph, gradient: Tensor, orbit_size: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class ResidentFrameTask(FrameTask):
         self.resident_val = {name: (self._resident(*pair), pair[1]) for name, pair in self.val_sets.items()}
 
     def _resident(self, frames: Frames, units: NDArray[np.int64]) -> ResidentFrames:
-        resident = ResidentFrames.of(frames, self.network.graph_settings.cutoff).to(self.device)
+        resident = ResidentFrames.of(frames, self.network.graph_settings).to(self.device)
         assert self.capacity is not None
         largest = unit_sizes(resident.sizes(), units).max(axis=0, initial=0)
         if (largest > self.capacity.room).any():

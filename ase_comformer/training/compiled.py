@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ase_comformer.graph import CrystalGraph
 from ase_comformer.nn.message_sums import SumTopology
-from ase_comformer.nn.potential import Potential, derivatives
+from ase_comformer.nn.potential import NodeOutputs, Potential, derivatives
 from ase_comformer.training.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, tensors_of
 
 Outputs = tuple[Tensor, dict[str, tuple[Tensor, Tensor]], list[Tensor]]
@@ -77,8 +77,8 @@ class CompiledStep:
         parameters = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
         state = parameters | dict(self.network.named_buffers())
 
-        def network(graph: CrystalGraph, fidelity: Tensor, topology: SumTopology) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = functional_call(self.network, state, (graph, fidelity, topology))
+        def network(graph: CrystalGraph, fidelity: Tensor, topology: SumTopology) -> NodeOutputs:
+            found: NodeOutputs = functional_call(self.network, state, (graph, fidelity, topology))
             return found
 
         found = derivatives(network, batch.graph, batch.fidelity, topology=topology, create_graph=True)

@@ -18,10 +18,11 @@ from ase.units import GPa
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_comformer.graph import CrystalGraph
+from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.potential import PotentialResult
 from ase_comformer.training.frames import Frames
 from ase_comformer.training.losses import smooth
+from ase_comformer.waves import WAVE_PARTS
 
 #: Kinds of frames that stand in pairs around the crystal at rest.
 RESPONSES = frozenset({"response", "strained"})
@@ -35,6 +36,8 @@ _SMALL_RESPONSE = 0.25
 _OXYGEN_MASS = 16.0
 #: Small numbers by which losses are rounded off at zero: eV/A squared, eV, GPa.
 _FORCE_WIDTH, _ENERGY_WIDTH, _STRESS_WIDTH = 1e-4, 0.01, 0.05
+#: e A, added to the size of a polarisation that its error is compared with; squared, where the error is rounded off.
+_SMALL_DIPOLE, _DIPOLE_WIDTH = 0.05, 1e-6
 
 
 @dataclass
@@ -47,10 +50,11 @@ class FrameBatch:
         forces: (A, 3) eV/A.
         mass: (A,) u.
         stress: (B, 3, 3) eV/A^3, zero where unknown.
+        polarisation: (B, 3) e A of the displacements of a ``RESPONSES`` frame, zero where unknown.
         fidelity: (B,) index into ``potential.FIDELITIES``.
         partner: (A,) the same atom in the other frame of a pair of ``RESPONSES``, A elsewhere.
         sibling: (B,) the other frame of any pair, B elsewhere.
-        has_forces, has_energy, has_stress: (B,) one where the label is known, zero elsewhere.
+        has_forces, has_energy, has_stress, has_polarisation: (B,) one where the label is known, zero elsewhere.
     """
 
     graph: CrystalGraph
@@ -58,28 +62,30 @@ class FrameBatch:
     forces: Tensor
     mass: Tensor
     stress: Tensor
+    polarisation: Tensor
     fidelity: Tensor
     partner: Tensor
     sibling: Tensor
     has_forces: Tensor
     has_energy: Tensor
     has_stress: Tensor
+    has_polarisation: Tensor
 
     @classmethod
-    def of(cls, frames: Frames, other: NDArray[np.int64], cutoff: float) -> "FrameBatch":
+    def of(cls, frames: Frames, other: NDArray[np.int64], settings: GraphSettings) -> "FrameBatch":
         """Labels in float32, energies in float64: they are large numbers with small differences.
 
         Args:
             frames: B of them.
             other: (B,) the other frame of a pair, -1 where a frame stands alone.
-            cutoff: A, of the graph.
+            settings: of the graph.
         """
         paired = (other >= 0) & np.isin(frames.kind, sorted(RESPONSES))
         shift = np.where(paired, frames.start[other] - frames.start, 0)
         atoms = np.arange(len(frames.numbers))
         partner = np.where(np.repeat(paired, frames.count), atoms + np.repeat(shift, frames.count), len(atoms))
         return cls(
-            graph=frames.graph(cutoff),
+            graph=frames.graph(settings),
             partner=torch.from_numpy(partner),
             sibling=torch.from_numpy(np.where(other >= 0, other, len(frames))),
             **{name: torch.from_numpy(values) for name, values in labels_of(frames).items()},
@@ -92,12 +98,14 @@ def labels_of(frames: Frames) -> dict[str, NDArray[Any]]:
         "has_forces": np.isfinite(frames.forces[frames.start, 0]),
         "has_energy": np.isfinite(frames.energy),
         "has_stress": np.isfinite(frames.stress[:, 0, 0]),
+        "has_polarisation": np.isfinite(frames.polarisation[:, 0]),
     }
     return {
         "energy": np.nan_to_num(frames.energy),
         "forces": np.nan_to_num(frames.forces),
         "mass": atomic_masses_iupac2016[frames.numbers].astype(np.float32),
         "stress": np.nan_to_num(frames.stress),
+        "polarisation": np.nan_to_num(frames.polarisation),
         "fidelity": frames.fidelity,
         **{name: values.astype(np.float32) for name, values in known.items()},
     }
@@ -105,12 +113,13 @@ def labels_of(frames: Frames) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Sizes of a batch of constant shape: frames, atoms, edges, and pairs of receiving and sending atom."""
+    """Sizes of a batch of constant shape: frames, atoms, edges, pairs of receiver and sender, waves of each cell."""
 
     frames: int
     atoms: int
     edges: int
     pairs: int
+    waves: int = 0
 
     @property
     def room(self) -> NDArray[np.int64]:
@@ -128,12 +137,22 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
     pairs = len(torch.unique(graph.edge_receiver * atoms + graph.edge_atom))
     more_atoms, more_edges = capacity.atoms - atoms, capacity.edges - len(graph.edge_receiver)
     more_frames, more_pairs = capacity.frames - len(graph.atom_count), capacity.pairs - pairs
-    if min(more_atoms, more_edges, more_frames, more_pairs) < 1:
+    own_waves = 0 if graph.wave_vector is None else graph.wave_vector.shape[1]
+    if min(more_atoms, more_edges, more_frames, more_pairs) < 1 or own_waves > capacity.waves:
         return None
 
     def filled(values: Tensor, count: int, value: float) -> Tensor:
         return torch.cat([values, values.new_full((count, *values.shape[1:]), value)])
 
+    def with_waves(values: Tensor) -> Tensor:
+        """(B, K, ...) filled up in both."""
+        more = values.new_zeros(len(values), capacity.waves - own_waves, *values.shape[2:])
+        return filled(torch.cat([values, more], dim=1), more_frames, 0.0)
+
+    waves = {}
+    if graph.atom_position is not None:
+        waves = {name: with_waves(getattr(graph, name)) for name in WAVE_PARTS}
+        waves["atom_position"] = filled(graph.atom_position, more_atoms, 0.0)
     owner = filled(graph.node_crystal, more_atoms, capacity.frames - 1)
     cells = torch.eye(3, dtype=graph.cell.dtype).expand(more_frames, 3, 3)
     return FrameBatch(
@@ -151,11 +170,13 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
             cell=torch.cat([graph.cell, cells]),
             volume=filled(graph.volume, more_frames, 1.0),
             atom_count=filled(graph.atom_count, more_frames, 1),
+            **waves,
         ),
         energy=filled(batch.energy, more_frames, 0.0),
         forces=filled(batch.forces, more_atoms, 0.0),
         mass=filled(batch.mass, more_atoms, 1.0),
         stress=filled(batch.stress, more_frames, 0.0),
+        polarisation=filled(batch.polarisation, more_frames, 0.0),
         fidelity=filled(batch.fidelity, more_frames, 0),
         partner=filled(torch.where(batch.partner == atoms, capacity.atoms, batch.partner), more_atoms, capacity.atoms),
         sibling=filled(
@@ -166,6 +187,7 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
         has_forces=filled(batch.has_forces, more_frames, 0.0),
         has_energy=filled(batch.has_energy, more_frames, 0.0),
         has_stress=filled(batch.has_stress, more_frames, 0.0),
+        has_polarisation=filled(batch.has_polarisation, more_frames, 0.0),
     )
 
 
@@ -186,10 +208,10 @@ def batch_of(tensors: dict[str, Tensor]) -> FrameBatch:
 def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[Tensor, Tensor]]:
     """Loss name -> (B,) values, and (B,) one where the label is known.
 
-    Terms: forces, rest, the mean of the forces of a pair of ``RESPONSES``, energy, stress, and strain, the change of
-    the stress between the frames of a pair. Forces and stresses of a frame weigh less the larger they are, so that
-    strong rattles, of which the labels are least certain, do not drown the gentle ones, on which volumes and elastic
-    constants rest.
+    Terms: forces, rest, the mean of the forces of a pair of ``RESPONSES``, energy, stress, strain, the change of the
+    stress between the frames of a pair, and where atoms have dipoles polarisation, their change in a pair of
+    ``RESPONSES``. Forces and stresses of a frame weigh less the larger they are, so that strong rattles, of which the
+    labels are least certain, do not drown the gentle ones, on which volumes and elastic constants rest.
     """
     graph = batch.graph
     count, owner = graph.atom_count, graph.atom_crystal
@@ -218,13 +240,26 @@ def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[T
     change = smooth(error[:-1] - error[batch.sibling], _STRESS_WIDTH)
     size = (actual[:-1] - actual[batch.sibling]).square().mean(dim=(1, 2)).sqrt()
     strain = change.mean(dim=(1, 2)) / (_SMALL_STRESS + size)
-    return {
+    losses = {
         "forces": (forces, batch.has_forces),
         "rest": (rest, batch.has_forces * paired),
         "energy": (energy, batch.has_energy),
         "stress": (stress, batch.has_stress),
         "strain": (strain, batch.has_stress * known[batch.sibling]),
     }
+    if found.dipoles is not None:
+        dipole = torch.zeros_like(batch.polarisation).index_add(0, owner, found.dipoles)
+        losses["polarisation"] = _polarisation_loss(dipole, batch), batch.has_polarisation * paired
+    return losses
+
+
+def _polarisation_loss(dipole: Tensor, batch: FrameBatch) -> Tensor:
+    """(B,) from the dipoles (B, 3) of frames: the error of the change within a pair, compared with the change."""
+    both = torch.stack([dipole, batch.polarisation])
+    change, actual = both - torch.cat([both, torch.zeros_like(both[:, :1])], dim=1)[:, batch.sibling]
+    size = actual.square().sum(1).sqrt()
+    error = ((change - actual).square().sum(1) + _DIPOLE_WIDTH).sqrt() - _DIPOLE_WIDTH**0.5
+    return error / (_SMALL_DIPOLE + size)
 
 
 def _single_loss(error: Tensor, label: Tensor, mean: Callable[[Tensor], Tensor]) -> Tensor:

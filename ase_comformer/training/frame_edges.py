@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from ase_comformer.graph import GraphSettings
 from ase_comformer.training.frames import Frames
+from ase_comformer.waves import Waves, waves_of_cells
 
 #: Indices of ``FrameEdges``; atoms, edges and pairs are counted within their frame.
 INDICES = (
@@ -41,7 +43,7 @@ class FrameEdges:
 
 def _edges_of_part(task: tuple[Frames, float]) -> FrameEdges:
     frames, cutoff = task
-    graph = frames.graph(cutoff)
+    graph = frames.graph(GraphSettings(cutoff=cutoff))
     receiver, sender = graph.edge_receiver.numpy(), graph.edge_atom.numpy()
     order = np.lexsort((sender, receiver))
     receiver, sender = receiver[order], sender[order]
@@ -81,3 +83,20 @@ def edges_of(frames: Frames, cutoff: float, smallest: int = 2000) -> FrameEdges:
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         found = pool.map(_edges_of_part, parts, chunksize=1)
     return FrameEdges(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(FrameEdges)))
+
+
+def waves_of_frames(frames: Frames, cutoff: float, together: int = 128) -> Waves:
+    """Of every frame, in float32; some cells of like shape together, as all share the reach of the longest."""
+    order = np.argsort(np.linalg.norm(frames.cell, axis=2).prod(axis=1), kind="stable")
+    rows = np.split(order, range(together, len(order), together))
+    parts = [waves_of_cells(frames.cell[part], cutoff) for part in rows]
+    most = max((part.weight.shape[1] for part in parts), default=0)
+
+    def joined(name: str) -> NDArray[np.float32]:
+        values = np.zeros((len(frames), most, *getattr(parts[0], name).shape[2:]), dtype=np.float32)
+        for part, waves in zip(rows, parts, strict=True):
+            found = getattr(waves, name)
+            values[part, : found.shape[1]] = found
+        return values
+
+    return Waves(joined("vector"), joined("weight"), joined("slope"))

@@ -40,7 +40,7 @@ def predict_frames(networks: Sequence[Potential], frames: Frames, fidelity: str 
         found = []
         for network, potential in zip(networks, potentials, strict=True):
             parameter = next(network.parameters())
-            graph = chosen.graph(network.graph_settings.cutoff, parameter.dtype).to(device=parameter.device)
+            graph = chosen.graph(network.graph_settings, parameter.dtype).to(device=parameter.device)
             token = torch.full((len(chosen),), network.fidelities.index(fidelity), device=parameter.device)
             found.append(potential.derivatives(graph, [SumTopology.of(graph)], token))
         means = [

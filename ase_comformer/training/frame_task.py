@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ase_comformer.graph import GraphSettings
 from ase_comformer.nn.potential import derivatives
 from ase_comformer.training.compiled import CompiledStep
 from ase_comformer.training.config import TrainingConfig
@@ -122,12 +123,12 @@ class FrameTask(Task):
         """See ``Task``; names are prefixed with the data set."""
         for name, (frames, units) in self.val_sets.items():
             for rows in np.array_split(units, -(-len(units) // 48)):
-                batch = _batch_of(frames, rows, self.network.graph_settings.cutoff)
+                batch = _batch_of(frames, rows, self.network.graph_settings)
                 terms = self._terms(batch, create_graph=False)
                 yield {f"{name}_{key}": value for key, value in terms.items()}
 
     def _batch(self, samples: Tensor) -> FrameBatch:
-        return _batch_of(self.train_set, self.units[samples.numpy()], self.network.graph_settings.cutoff)
+        return _batch_of(self.train_set, self.units[samples.numpy()], self.network.graph_settings)
 
     def _terms(self, batch: FrameBatch, *, create_graph: bool) -> Terms:
         found = derivatives(self.network, batch.graph, batch.fidelity, create_graph=create_graph)
@@ -135,10 +136,10 @@ class FrameTask(Task):
         return {name: values[known > 0] for name, (values, known) in losses.items() if known.any()}
 
 
-def _batch_of(frames: Frames, units: NDArray[np.int64], cutoff: float) -> FrameBatch:
+def _batch_of(frames: Frames, units: NDArray[np.int64], settings: GraphSettings) -> FrameBatch:
     """The frames of some units (u, 2); those of a pair next to each other."""
     rows, other = rows_of(units)
-    return FrameBatch.of(frames.take(rows), other, cutoff)
+    return FrameBatch.of(frames.take(rows), other, settings)
 
 
 def rows_of(units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

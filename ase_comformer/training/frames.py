@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graph import CrystalGraph
+from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.nn.potential import FIDELITIES
 from ase_comformer.training.data import data_folder, place_in_curve
+from ase_comformer.training.polarisation import with_polarisation
+from ase_comformer.waves import wave_tensors, waves_of_cells
 
 #: Flags of DFT frames that make them unfit (data/README.md).
 UNFIT_FRAMES = frozenset({"force_large", "stress_large", "energy_outlier", "short_distance", "low_density"})
@@ -51,6 +53,7 @@ class Frames:
         kind: (F,) variant or source tag, for reporting.
         group: (F,) frames of one crystal share it.
         displacement: (A, 3) A, of harmonic frames from the crystal at rest, else zero.
+        polarisation: (F, 3) e A, what ``training.polarisation`` makes of it, NaN where unknown.
     """
 
     numbers: NDArray[np.int64]
@@ -64,6 +67,7 @@ class Frames:
     kind: NDArray[np.str_]
     group: NDArray[np.str_]
     displacement: NDArray[np.float32]
+    polarisation: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         self.start = np.cumsum(self.count) - self.count
@@ -120,9 +124,9 @@ class Frames:
             dtype=np.int64,
         )
 
-    def graph(self, cutoff: float, dtype: torch.dtype = torch.float32) -> CrystalGraph:
+    def graph(self, settings: GraphSettings, dtype: torch.dtype = torch.float32) -> CrystalGraph:
         """The plain radius graph of all frames as one batch, periodic in three directions."""
-        finder = NeighborList(cutoff=cutoff, full_list=True)
+        finder = NeighborList(cutoff=settings.cutoff, full_list=True)
         parts = []
         for start, count, cell in zip(self.start, self.count, self.cell, strict=True):
             points = self.positions[start : start + count]
@@ -131,6 +135,11 @@ class Frames:
         receiver, sender, vector = (np.concatenate(values) for values in zip(*parts, strict=True))
         owner = torch.from_numpy(np.repeat(np.arange(len(self)), self.count))
         atoms = len(self.numbers)
+        waves = {}
+        if settings.wave_cutoff:
+            tensors = wave_tensors(waves_of_cells(self.cell, settings.wave_cutoff))
+            tensors["atom_position"] = torch.from_numpy(self.positions)
+            waves = {name: values.to(dtype) for name, values in tensors.items()}
         return CrystalGraph(
             numbers=torch.from_numpy(self.numbers),
             node_crystal=owner,
@@ -144,6 +153,7 @@ class Frames:
             cell=torch.from_numpy(self.cell).to(dtype),
             volume=torch.from_numpy(np.abs(np.linalg.det(self.cell))).to(dtype),
             atom_count=torch.from_numpy(self.count),
+            **waves,
         )
 
 
@@ -176,6 +186,10 @@ def _labelled(folder: Path, splits: tuple[str, ...]) -> Frames:
     return _of_layout(folder / "labelled_frames.npz", splits)
 
 
+def _unknown(frames: int) -> NDArray[np.float32]:
+    return np.full((frames, 3), np.nan, dtype=np.float32)
+
+
 def _made_here(name: str) -> Callable[[Path, tuple[str, ...]], Frames]:
     """Loader of ``NAME_frames.npz``, from the data package or else from the repository."""
 
@@ -202,6 +216,7 @@ def _of_layout(path: Path, splits: tuple[str, ...]) -> Frames:
         kind=data["variant"],
         group=data["base_id"],
         displacement=np.zeros_like(data["forces"]),
+        polarisation=_unknown(len(data["energy"])),
     )
     return frames.take(np.flatnonzero(np.isin(data["split"], splits)))
 
@@ -227,6 +242,7 @@ def _dft(folder: Path, splits: tuple[str, ...]) -> Frames:
         kind=np.array([atoms.info["source_file"] for atoms in chosen], dtype=str),
         group=np.array([atoms.info["id"] for atoms in chosen], dtype=str),
         displacement=np.zeros((sum(len(atoms) for atoms in chosen), 3), dtype=np.float32),
+        polarisation=_unknown(len(chosen)),
     )
 
 
@@ -247,6 +263,7 @@ def _harmonic(folder: Path, splits: tuple[str, ...]) -> Frames:
         kind=np.full(len(count), "harmonic"),
         group=data["ids"][data["material"]],
         displacement=data["disp"],
+        polarisation=_unknown(len(count)),
     )
     unstable = np.char.find(data["flags"], "residual_forces") >= 0
     kept = np.isin(data["split"], splits) & ~unstable
@@ -266,6 +283,7 @@ def _response(folder: Path, splits: tuple[str, ...]) -> Frames:
     both = [_displaced(frames, sign * _RESPONSE_SIZE / size[owner]) for sign in (1, -1)]
     order = np.arange(2 * len(frames)).reshape(2, -1).T.flatten()
     found = join(both).take(order)
+    with_polarisation(found, folder, splits)
     surface = np.full(len(found), FIDELITIES.index("PBE labelled"))
     return replace(found, fidelity=surface, kind=np.full(len(found), "response"))
 

@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_comformer.graph import CrystalGraph
+from ase_comformer.graph import CrystalGraph, GraphSettings
 from ase_comformer.training.frame_batch import RESPONSES, Capacity, FrameBatch, labels_of
-from ase_comformer.training.frame_edges import INDICES, edges_of
+from ase_comformer.training.frame_edges import INDICES, edges_of, waves_of_frames
 from ase_comformer.training.frames import Frames
+from ase_comformer.waves import wave_tensors
 
 Topology = dict[str, tuple[Tensor, ...]]
 
@@ -66,13 +67,14 @@ class ResidentFrames:
 
     Attributes:
         atom_start, edge_start, pair_start: (F + 2,) where the rows of each frame begin.
-        numbers (A,), mass (A,) u, forces (A, 3) eV/A.
+        numbers (A,), mass (A,) u, forces (A, 3) eV/A, positions (A, 3) A.
         receiver (E,), sender (E,), vector (E, 3) A: of edges, atoms counted within their frame.
         edge_pair: (E,) pair of every edge, counted within the frame.
         edge_by_sender: (E,) the edges of a frame sorted by sender.
         pair_receiver (P,), pair_sender (P,): atoms of pairs; pair_size (P,) edges; pair_by_sender (P,) as for edges.
-        energy (F + 1,) eV in float64, stress (F + 1, 3, 3), cell (F + 1, 3, 3), volume, fidelity, has_forces,
-            has_energy, has_stress, is_response (F + 1,): as in ``FrameBatch``.
+        energy (F + 1,) eV in float64, stress (F + 1, 3, 3), polarisation (F + 1, 3), cell (F + 1, 3, 3), volume,
+            fidelity, has_forces, has_energy, has_stress, has_polarisation, is_response (F + 1,): as in ``FrameBatch``.
+        waves: (F + 1, K, ...) tensors of the graphs, none where the graphs have no waves.
     """
 
     atom_start: Tensor
@@ -81,6 +83,7 @@ class ResidentFrames:
     numbers: Tensor
     mass: Tensor
     forces: Tensor
+    positions: Tensor
     receiver: Tensor
     sender: Tensor
     vector: Tensor
@@ -92,22 +95,26 @@ class ResidentFrames:
     pair_by_sender: Tensor
     energy: Tensor
     stress: Tensor
+    polarisation: Tensor
     cell: Tensor
     volume: Tensor
     fidelity: Tensor
     has_forces: Tensor
     has_energy: Tensor
     has_stress: Tensor
+    has_polarisation: Tensor
     is_response: Tensor
+    waves: dict[str, Tensor]
 
     def __len__(self) -> int:
         """F."""
         return len(self.energy) - 1
 
     @classmethod
-    def of(cls, frames: Frames, cutoff: float) -> ResidentFrames:
+    def of(cls, frames: Frames, settings: GraphSettings) -> ResidentFrames:
         """Graphs of all frames, found by all cores; on the CPU until ``to``."""
-        found = edges_of(frames, cutoff)
+        found = edges_of(frames, settings.cutoff)
+        waves = wave_tensors(waves_of_frames(frames, settings.wave_cutoff)) if settings.wave_cutoff else {}
 
         def started(counts: NDArray[np.int64]) -> Tensor:
             # the empty frame begins and ends where the filler is
@@ -125,17 +132,21 @@ class ResidentFrames:
             pair_start=started(found.pair_count),
             numbers=table(frames.numbers, 1),
             mass=table(labels.pop("mass"), 1.0),
+            positions=table(frames.positions.astype(np.float32)),
             vector=table(found.vector, 1.0),
             **{name: table(getattr(found, name)) for name in INDICES},
             **{name: table(values) for name, values in labels.items()},
             cell=torch.from_numpy(cell),
             volume=table(np.abs(np.linalg.det(frames.cell)).astype(np.float32), 1.0),
             is_response=table(np.isin(frames.kind, sorted(RESPONSES)), False),
+            waves={name: table(values.numpy()) for name, values in waves.items()},
         )
 
     def to(self, device: torch.device | str) -> ResidentFrames:
         """The same in the memory of a device."""
-        return ResidentFrames(**{part.name: getattr(self, part.name).to(device) for part in fields(self)})
+        tensors = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "waves"}
+        waves = {name: values.to(device) for name, values in self.waves.items()}
+        return ResidentFrames(**{name: values.to(device) for name, values in tensors.items()}, waves=waves)
 
     def sizes(self) -> NDArray[np.int64]:
         """(F, 4) frames (one), atoms, edges and pairs of every frame."""
@@ -196,6 +207,8 @@ class ResidentFrames:
             cell=self.cell[chosen],
             volume=self.volume[chosen],
             atom_count=count,
+            **{name: values[chosen] for name, values in self.waves.items()},
+            atom_position=self.positions[atoms.source] if self.waves else None,
         )
         batch = FrameBatch(
             graph=graph,
@@ -203,12 +216,14 @@ class ResidentFrames:
             forces=self.forces[atoms.source],
             mass=self.mass[atoms.source],
             stress=self.stress[chosen],
+            polarisation=self.polarisation[chosen],
             fidelity=self.fidelity[chosen],
             partner=self._partner(chosen, sibling, atoms),
             sibling=sibling,
             has_forces=self.has_forces[chosen],
             has_energy=self.has_energy[chosen],
             has_stress=self.has_stress[chosen],
+            has_polarisation=self.has_polarisation[chosen],
         )
         return batch, topology
 

@@ -37,7 +37,7 @@ NETWORKS: dict[str, tuple[str, dict]] = {
         "TensorNetwork",
         {**WIDTHS, "crystal": 16, "high": 4, "properties": TENSOR_NETWORK_PROPERTIES, "graph_settings": RADIUS},
     ),
-    "Potential": ("Potential", {**WIDTHS, "graph_settings": RADIUS}),
+    "Potential": ("Potential", {**WIDTHS, "graph_settings": {**RADIUS, "wave_cutoff": 1.6}}),
     "eComFormer": ("EComFormer", {"width": 16, "channels": 4, "graph_settings": RADIUS}),
     "iComFormer": ("IComFormer", {"width": 16, "graph_settings": FRAMED}),
     "eComFormer of the paper": ("EComFormer", {"preset": "paper", "width": 16, "graph_settings": SHELL}),
@@ -49,7 +49,7 @@ NETWORKS: dict[str, tuple[str, dict]] = {
 CLASSES: dict[str, type[nn.Module]] = {**ARCHITECTURES, "Potential": Potential}
 #: networks with tensors and atomic outputs, which another description of the crystal could spoil
 EQUIVARIANT = ("TensorNetwork", "Potential")
-PER_ATOM = ("born_effective_charges", "energies", "forces", "features")
+PER_ATOM = ("born_effective_charges", "energies", "forces", "features", "dipoles")
 GMTNET_PROPERTIES = ("dielectric_tensor", "piezoelectric_tensor", "elastic_tensor")
 
 
@@ -207,7 +207,7 @@ def test_reduced_evaluation_equals_the_plain_one(name: str):
 @needs_data
 @pytest.mark.parametrize("name", ["TensorNetwork", "Potential"])
 def test_no_property_is_left_out(name: str):
-    of_potential = ("energy", "energies", "forces", "stress", "features")
+    of_potential = ("energy", "energies", "forces", "stress", "features", "dipoles")
     given = TENSOR_NETWORK_PROPERTIES if name == "TensorNetwork" else of_potential
     assert set(plain_results(name)[0]) == set(given) >= set(network(name).properties)
 

@@ -15,7 +15,7 @@ from ase_comformer.testing import assert_relative
 from seven_systems import ALL_CRYSTALS
 from surface_structures import STRUCTURES
 
-SETTINGS = GraphSettings(cutoff=4.5)
+SETTINGS = GraphSettings(cutoff=4.5, wave_cutoff=1.6)
 PARTS = ("energy", "energies", "forces", "features")
 TOLERANCE = 1e-12
 
@@ -25,7 +25,7 @@ def network(layers: int = 2) -> Potential:
     with torch.random.fork_rng():
         torch.manual_seed(layers)
         potential = Potential(
-            scalars=12, vectors=6, layers=layers, hidden=10, update=20, graph_settings={"cutoff": SETTINGS.cutoff}
+            scalars=12, vectors=6, layers=layers, hidden=10, update=20, graph_settings=SETTINGS
         )
         with torch.no_grad():
             for value in potential.parameters():
@@ -36,7 +36,8 @@ def network(layers: int = 2) -> Potential:
 
 
 def assert_same(found: PotentialResult, expected: PotentialResult, stress: bool = True) -> None:
-    for name in (*PARTS, *(["stress"] if stress else [])):
+    # cells without waves need no dipoles
+    for name in (*PARTS, *(["stress"] if stress else []), *(["dipoles"] if found.dipoles is not None else [])):
         assert_relative(getattr(found, name), getattr(expected, name), TOLERANCE, name)
 
 

@@ -18,13 +18,17 @@ from ase_comformer.testing import permute_atoms, rotate_atoms, rotations, shift_
 from seven_systems import ALL_CRYSTALS
 from surface_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
 
+SETTINGS = {"cutoff": 4.5, "wave_cutoff": 1.6}
+
 
 @cache
 def network(**arguments: object) -> Potential:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        potential = Potential(scalars=16, vectors=8, hidden=16, layers=2, graph_settings={"cutoff": 4.5}, **arguments)
+        potential = Potential(scalars=16, vectors=8, hidden=16, layers=2, graph_settings=SETTINGS, **arguments)
+        assert potential.dipole is not None
         with torch.no_grad():
+            potential.dipole[2].weight.normal_()
             potential.fidelity.weight.normal_()
             potential.element_reference.normal_()
             potential.energy_scale.fill_(5.0)

@@ -34,6 +34,7 @@ def rattled(count: int, seed: int) -> Frames:
         kind=np.full(count, "rattle_s"),
         group=np.array([str(k) for k in range(count)]),
         displacement=np.zeros((2 * count, 3), dtype=np.float32),
+        polarisation=np.full((count, 3), np.nan, dtype=np.float32),
     )
     base = predict_frames([tiny_potential().eval().requires_grad_(False)], frames)
     assert len(base.energy) == count

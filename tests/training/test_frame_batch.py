@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_masses, atomic_numbers
 
+from ase_comformer.graph import GraphSettings
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import Potential, derivatives
 from ase_comformer.training.captured import chosen_frames
@@ -17,7 +18,8 @@ from ase_comformer.training.frame_batch import Capacity, FrameBatch, batch_of, f
 from ase_comformer.training.frames import Frames, join
 from ase_comformer.training.resident import ResidentFrames
 
-CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150)
+CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150, waves=12)
+SETTINGS = GraphSettings(cutoff=4.5, wave_cutoff=1.6)
 WEIGHTS = {"energy": 2.0, "stress": 0.3}
 
 
@@ -38,6 +40,7 @@ def frames_of(atoms: Atoms, count: int, seed: int, known: bool) -> Frames:
         kind=np.full(count, "strain" if known else "response"),
         group=np.full(count, atoms.get_chemical_formula()),
         displacement=shift.astype(np.float32),
+        polarisation=(np.full((count, 3), np.nan) if known else generator.normal(size=(count, 3))).astype("f4"),
     )
 
 
@@ -50,17 +53,20 @@ def frames() -> Frames:
 @pytest.fixture
 def batch(frames: Frames) -> FrameBatch:
     """The first two frames are a pair, the others stand alone."""
-    return FrameBatch.of(frames, np.array([1, 0, -1, -1]), 4.5)
+    return FrameBatch.of(frames, np.array([1, 0, -1, -1]), SETTINGS)
 
 
 @pytest.fixture
 def network() -> Potential:
     torch.manual_seed(0)
-    return Potential(scalars=8, vectors=4, layers=2, hidden=8, graph_settings={"cutoff": 4.5})
+    network = Potential(scalars=8, vectors=4, layers=2, hidden=8, graph_settings=SETTINGS)
+    assert network.dipole is not None
+    torch.nn.init.normal_(network.dipole[2].weight)  # no dipoles before training
+    return network
 
 
 def test_edge_counts_are_those_of_the_graph(frames: Frames) -> None:
-    graph = frames.graph(4.5)
+    graph = frames.graph(SETTINGS)
     expected = torch.bincount(graph.node_crystal[graph.edge_receiver]).numpy()
     np.testing.assert_array_equal(frames.edge_counts(4.5), expected)
 
@@ -99,7 +105,7 @@ def test_errors_of_responses_count_by_mass_and_size(batch: FrameBatch, network: 
 
 def test_of_opposite_strains_the_changes_of_forces_and_stresses_count(frames: Frames) -> None:
     strained = replace(frames, kind=np.array(["response"] * 2 + ["strained"] * 2))
-    batch = FrameBatch.of(strained, np.array([1, 0, 3, 2]), 4.5)
+    batch = FrameBatch.of(strained, np.array([1, 0, 3, 2]), SETTINGS)
     assert batch.partner[16:].tolist() == [18, 19, 16, 17]
     assert batch.sibling.tolist() == [1, 0, 3, 2]
 
@@ -107,7 +113,7 @@ def test_of_opposite_strains_the_changes_of_forces_and_stresses_count(frames: Fr
 def test_frames_with_stresses_alone_have_no_loss_of_forces(frames: Frames, network: Potential) -> None:
     unknown = np.full_like(frames.forces, np.nan)
     unknown[:16] = frames.forces[:16]
-    batch = FrameBatch.of(replace(frames, forces=unknown), np.array([1, 0, 3, 2]), 4.5)
+    batch = FrameBatch.of(replace(frames, forces=unknown), np.array([1, 0, 3, 2]), SETTINGS)
     losses = frame_losses(derivatives(network, batch.graph, batch.fidelity), batch)
     assert losses["forces"][1].tolist() == [1, 1, 0, 0]
     assert losses["strain"][1].tolist() == [0, 0, 1, 1]
@@ -115,7 +121,7 @@ def test_frames_with_stresses_alone_have_no_loss_of_forces(frames: Frames, netwo
 
 
 def test_the_change_of_the_stress_between_siblings_counts(frames: Frames, network: Potential) -> None:
-    batch = FrameBatch.of(frames, np.array([1, 0, 3, 2]), 4.5)
+    batch = FrameBatch.of(frames, np.array([1, 0, 3, 2]), SETTINGS)
     assert batch.partner.tolist() == [*range(8, 16), *range(8), *([20] * 4)]  # forces of responses, not of these
     found = derivatives(network, batch.graph, batch.fidelity)
     values, known = frame_losses(found, batch)["strain"]
@@ -141,6 +147,7 @@ def test_unknown_labels_do_not_count(batch: FrameBatch, network: Potential) -> N
         "energy": [0, 0, 1, 1],
         "stress": [0, 0, 1, 1],
         "strain": [0, 0, 0, 0],
+        "polarisation": [1, 1, 0, 0],
     }
     assert all(torch.isfinite(values).all() for values, _ in losses.values())
 
@@ -194,7 +201,7 @@ def test_batches_of_resident_frames_have_the_losses_and_sums_of_plain_ones(
     frames: Frames, batch: FrameBatch, network: Potential
 ) -> None:
     """One pair, two single frames; what fills the batch up is spread over atoms and counts nothing."""
-    resident = ResidentFrames.of(frames, 4.5)
+    resident = ResidentFrames.of(frames, SETTINGS)
     rows = chosen_frames(np.array([[0, 1], [2, -1], [3, -1]]), CAPACITY, len(frames))
     filled, indices = resident.batch(*(torch.from_numpy(row) for row in rows), CAPACITY)
     assert filled.sibling.tolist() == [1, 0, 6, 6, 6, 6]

@@ -160,7 +160,7 @@ def test_unknown_source_lists_the_choices(folder: Path) -> None:
 
 def test_batched_graph_is_that_of_the_structures(folder: Path) -> None:
     frames = join([load_frames("labelled", ("val",), folder), load_frames("dft", ("test",), folder)])
-    graph = frames.graph(5.0, torch.float64)
+    graph = frames.graph(GraphSettings(cutoff=5.0), torch.float64)
     structures = [
         Atoms(frames.numbers[r], positions=frames.positions[r], cell=frames.cell[k], pbc=True)
         for k in range(len(frames))

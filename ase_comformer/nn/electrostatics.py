@@ -1,0 +1,198 @@
+"""The interaction of the dipoles of atoms, at all distances.
+
+A network whose messages end at a cut-off cannot know the field that a displaced sublattice makes further away, which
+splits longitudinal from transverse optical phonons. Here each atom carries a dipole, an equivariant function of its
+surroundings like its energy. Dipoles interact as in a medium that electrons polarise, so in crystals their sum changes
+by eps_inf^(-1/2) Z u with the Born charges Z. The interaction is summed over ``waves``, in finite structures over pairs
+of atoms. Isolated atoms have no dipole, and dipoles are neutral whatever they are.
+Index letters: A atoms, B crystals, K waves.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ase_comformer.graph import CrystalGraph
+from ase_comformer.nn.radial import polynomial_envelope
+from ase_comformer.waves import COULOMB, ENVELOPE_POWER, WAVE_PARTS
+
+#: Products of atoms and waves that are held at a time.
+_LARGEST_PART = 2**21
+#: Points of the radial integral for finite structures, enough for some hundred Angstrom.
+_RADIAL_POINTS = 128
+
+
+@dataclass
+class DipoleInteraction:
+    """What the dipoles of a batch do to each other.
+
+    Attributes:
+        energies: (A,) eV, half of that of each dipole in the field of all.
+        d_dipoles: (A, 3) V/A, derivative of the energy in the dipoles: minus the field.
+        forces: (A, 3) eV/A with the dipoles as they are; how dipoles change is another part of forces.
+        stress: (B, 3, 3) eV/A^3, likewise.
+    """
+
+    energies: Tensor
+    d_dipoles: Tensor
+    forces: Tensor
+    stress: Tensor
+
+
+def on_atoms(graph: CrystalGraph, dipoles: Tensor) -> Tensor:
+    """Dipoles of nodes (n, 3) -> of atoms (A, 3)."""
+    found = dipoles[graph.atom_node]
+    return found if graph.atom_rotation is None else torch.einsum("axy,ay->ax", graph.atom_rotation, found)
+
+
+def on_nodes(graph: CrystalGraph, d_dipoles: Tensor) -> Tensor:
+    """Derivatives in the dipoles of atoms (A, 3) -> in those of nodes (n, 3)."""
+    if graph.atom_rotation is None:
+        return d_dipoles
+    turned = torch.einsum("axy,ax->ay", graph.atom_rotation, d_dipoles)
+    return turned.new_zeros(len(graph.numbers), 3).index_add(0, graph.atom_node, turned)
+
+
+def is_interacting(graph: CrystalGraph) -> bool:
+    """Whether any of the crystals has room for the waves of its graph; small cells have none."""
+    if graph.wave_vector is None:
+        return False
+    return graph.wave_vector.shape[1] > 0 or len(_finite(graph)) > 0
+
+
+def dipole_interaction(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
+    """Of the dipoles (A, 3) in e A of a batch with waves; differentiable in the dipoles."""
+    found = _of_waves(graph, dipoles)
+    for crystal, cutoff in _finite(graph):
+        _add_pairs(found, graph, dipoles, torch.nonzero(graph.atom_crystal == crystal).flatten(), cutoff)
+    return found
+
+
+def _finite(graph: CrystalGraph) -> list[tuple[int, float]]:
+    """The structures that are not periodic, with the cut-offs of their interactions; of training batches none is."""
+    if graph.open_directions is None or graph.wave_cutoff is None:
+        return []
+    dimensions = graph.open_directions.diagonal(dim1=1, dim2=2).sum(1).tolist()
+    cutoffs = graph.wave_cutoff.tolist()
+    return [(number, cutoff) for number, cutoff in enumerate(cutoffs) if dimensions[number] > 2.5]
+
+
+def _of_waves(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
+    crystals = graph.crystal_count
+    on_atom, stress = dipoles.new_zeros(len(dipoles), 12), dipoles.new_zeros(crystals, 3, 3)
+    for vector, weight, slope in _parts(graph):
+        own, change = _of_part(graph, dipoles, vector, weight, slope)
+        on_atom, stress = on_atom + own, stress + change
+    d_dipoles, gradient = on_atom[:, :3], on_atom[:, 3:].unflatten(1, (3, 3))
+    forces = -(gradient * dipoles.unsqueeze(1)).sum(2)
+    stress = _in_open_directions(graph, stress, forces)
+    stress = (stress + stress.transpose(1, 2)) / (2 * graph.volume[:, None, None].to(stress.dtype))
+    return DipoleInteraction((dipoles * d_dipoles).sum(1) / 2, d_dipoles, forces, stress)
+
+
+def _in_open_directions(graph: CrystalGraph, stress: Tensor, forces: Tensor) -> Tensor:
+    """Where a structure is not periodic a strain moves its atoms alone, not the box that waves belong to."""
+    normal = graph.open_directions
+    if normal is None or graph.atom_position is None or not bool(normal.any()):
+        return stress
+    virial = torch.zeros_like(stress).index_add(
+        0, graph.atom_crystal, -graph.atom_position.unsqueeze(2) * forces.unsqueeze(1)
+    )
+    return stress + normal @ (virial - stress) @ normal
+
+
+def _parts(graph: CrystalGraph) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Vectors (B, k, 3), weights (B, k) and slopes (B, k, 3) of some of the waves at a time."""
+    vector, weight, slope = (getattr(graph, name) for name in WAVE_PARTS)
+    size = max(1, _LARGEST_PART // max(1, len(graph.atom_crystal)))
+    for first in range(0, vector.shape[1], size):
+        part = slice(first, first + size)
+        yield vector[:, part], weight[:, part], slope[:, part]
+
+
+def _of_part(
+    graph: CrystalGraph, dipoles: Tensor, vector: Tensor, weight: Tensor, slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(A, 12) and (B, 3, 3) derivatives of the energy in dipoles and positions, and in the strain.
+
+    Those in positions, nine of the twelve columns, still lack the product with the dipole.
+    """
+    assert graph.atom_position is not None
+    crystal, single = graph.atom_crystal, len(vector) == 1
+    if single:
+        phase = graph.atom_position @ vector[0].t()
+    else:
+        phase = (vector[crystal] @ graph.atom_position.unsqueeze(2)).squeeze(2)
+    cosine, sine = phase.cos(), phase.sin()
+
+    def of_waves(values: Tensor) -> Tensor:
+        """(A, k) factors of the dipoles, summed over the atoms of each crystal: (B, k, 3)."""
+        if single:
+            return (values.t() @ dipoles).unsqueeze(0)
+        products = values.unsqueeze(2) * dipoles.unsqueeze(1)
+        return products.new_zeros(*vector.shape).index_add(0, crystal, products)
+
+    def of_atoms(values: Tensor, factors: Tensor) -> Tensor:
+        """(A, k) times (B, k, C) of the own crystal, summed over the waves: (A, C)."""
+        if single:
+            return values @ factors[0]
+        return (values.unsqueeze(1) @ factors[crystal]).squeeze(1)
+
+    real, imaginary = of_waves(cosine), of_waves(sine)
+    along_real, along_imaginary = (real * vector).sum(2), (imaginary * vector).sum(2)
+    twice_real, twice_imaginary = 2 * weight * along_real, 2 * weight * along_imaginary
+    square = (vector.unsqueeze(3) * vector.unsqueeze(2)).flatten(2)
+    of_cosine = torch.cat([twice_real.unsqueeze(2) * vector, twice_imaginary.unsqueeze(2) * square], dim=2)
+    of_sine = torch.cat([twice_imaginary.unsqueeze(2) * vector, -twice_real.unsqueeze(2) * square], dim=2)
+    on_atom = of_atoms(cosine, of_cosine) + of_atoms(sine, of_sine)
+    # a strain turns and stretches wave vectors the opposite way, k.r stays, and the weight falls with the volume
+    power = along_real.square() + along_imaginary.square()
+    energy = (weight * power).sum(1)
+    turned = slope * power.unsqueeze(2) + twice_real.unsqueeze(2) * real + twice_imaginary.unsqueeze(2) * imaginary
+    one = torch.eye(3, dtype=energy.dtype, device=energy.device)
+    return on_atom, -(turned.transpose(1, 2) @ vector) - energy[:, None, None] * one
+
+
+def _add_pairs(found: DipoleInteraction, graph: CrystalGraph, dipoles: Tensor, atoms: Tensor, cutoff: float) -> None:
+    """Adds the interaction of all pairs of the ``atoms`` of a finite structure, which has no stress."""
+    assert graph.atom_position is not None
+    # differences of sines and cosines lose too many digits in float32
+    own, position = dipoles[atoms].double(), graph.atom_position[atoms].double().detach().requires_grad_(True)
+    rows = max(1, _LARGEST_PART // (_RADIAL_POINTS * len(atoms)))
+    fields, gradient = [], torch.zeros_like(own)
+    for some in torch.arange(len(atoms), device=own.device).split(rows):
+        with torch.enable_grad():
+            field = _field_of_pairs(position, own, some, cutoff)
+            (change,) = torch.autograd.grad((own[some] * field).sum(), position, create_graph=own.requires_grad)
+        fields.append(field if own.requires_grad else field.detach())
+        gradient = gradient + change / 2
+    d_dipoles = torch.cat(fields)
+    for name, values in (
+        ("energies", (own * d_dipoles).sum(1) / 2),
+        ("d_dipoles", d_dipoles),
+        ("forces", -gradient),
+    ):
+        setattr(found, name, getattr(found, name).index_add(0, atoms, values.to(dipoles.dtype)))
+
+
+def _field_of_pairs(position: Tensor, dipoles: Tensor, rows: Tensor, cutoff: float) -> Tensor:
+    """(r, 3) derivative of the energy in some of the dipoles (N, 3) at positions (N, 3), themselves included.
+
+    The interaction of charges, v(r) = 2 e^2 / pi int g(k) sin(kr) / (kr) dk, differentiated twice: dipoles interact by
+    -(v' / r) d_ab - (v'' - v' / r) r_a r_b / r^2. Gauss-Legendre integration over k.
+    """
+    points, weights = (torch.as_tensor(x).to(position) for x in np.polynomial.legendre.leggauss(_RADIAL_POINTS))
+    k = (points + 1) * (cutoff / 2)
+    weight = polynomial_envelope(k, cutoff, ENVELOPE_POWER) * weights * (cutoff * COULOMB / math.pi) * k.square()
+    itself = rows.unsqueeze(1) == torch.arange(len(position), device=position.device)
+    vector = position[rows].unsqueeze(1) - position
+    x = torch.where(itself, 1.0, vector.square().sum(2)).sqrt().unsqueeze(2) * k
+    sine, cosine = x.sin(), x.cos()
+    first = torch.where(itself, weight.sum() / 3, ((sine - x * cosine) / x**3) @ weight)
+    second = ((3 * (sine - x * cosine) - x.square() * sine) / x**5) @ (weight * k.square())
+    along = (vector * dipoles).sum(2)
+    return first @ dipoles - ((second * along).unsqueeze(2) * vector).sum(1)

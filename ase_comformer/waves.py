@@ -1,0 +1,164 @@
+"""The plane waves of a cell, in which the interaction of distant dipoles is summed (``nn.electrostatics``).
+
+E = sum_k c(k) |sum_i k.p_i exp(i k.r_i)|^2 over one of each pair k, -k of reciprocal vectors shorter than a cut-off,
+c(k) = 4 pi e^2 / (4 pi eps0) g(k) / (V k^2). The Coulomb interaction has g = 1; here g falls smoothly from one at k = 0
+to zero at the cut-off, which leaves distant atoms as they are, takes the singularity from close ones and makes the sum
+finite and smooth in the cell. There is no k = 0: the macroscopic field is zero, as in any periodic calculation.
+
+Directions without periodicity get a box so large that its images do not matter: the interaction is cut where a slab
+ends (Ismail-Beigi, Phys. Rev. B 73, 233103 (2006), eq. 9), wires are kept ``_WIRE_GAP`` apart. Finite structures have
+no waves, see ``nn.electrostatics``. Index letters: B cells, K waves.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.units import _e, _eps0
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: e^2 / (4 pi eps0) in eV A.
+COULOMB = _e / (4 * math.pi * _eps0) * 1e10
+#: Power of the polynomial by which the interaction falls to zero: two derivatives are zero at the cut-off.
+ENVELOPE_POWER = 3
+#: A: steps of the size of boxes, so that it seldom changes; what is left around slabs; gaps between wires.
+_BOX_STEP, _SLAB_MARGIN, _WIRE_GAP = 5.0, 10.0, 40.0
+
+
+@dataclass(frozen=True)
+class Waves:
+    """K waves for each of B cells, filled up with ones of weight zero.
+
+    Attributes:
+        vector: (B, K, 3) 1/A.
+        weight: (B, K) eV/e^2, c(k).
+        slope: (B, K, 3) derivative of the weight in the wave vector, at constant volume.
+    """
+
+    vector: NDArray[np.floating]
+    weight: NDArray[np.floating]
+    slope: NDArray[np.floating]
+
+
+def waves_of_cells(cells: NDArray[np.float64], cutoff: float) -> Waves:
+    """Of cells (B, 3, 3) in A that are periodic in three directions; ``cutoff`` in 1/A."""
+    vector = _half_of_the_lattice(cells, cutoff)
+    length = np.linalg.norm(vector, axis=2)
+    inside = (length < cutoff) & (length > 0)
+    # those that count first, then only as many columns as the fullest cell needs
+    order = np.argsort(~inside, axis=1, kind="stable")[:, : inside.sum(axis=1).max(initial=0)]
+    inside, length = np.take_along_axis(inside, order, 1), np.take_along_axis(length, order, 1)
+    vector = np.take_along_axis(vector, order[:, :, None], 1) * inside[:, :, None]
+    length = np.where(inside, length, cutoff)
+    x, p = length / cutoff, ENVELOPE_POWER
+    envelope = 1 + x**p * (-(p + 1) * (p + 2) / 2 + x * (p * (p + 2) - x * (p * (p + 1) / 2)))
+    envelope_slope = x ** (p - 1) * (1 - x) ** 2 * (-p * (p + 1) * (p + 2) / (2 * cutoff))
+    scale = 4 * math.pi * COULOMB / np.abs(np.linalg.det(cells))[:, None] * inside
+    weight = scale * envelope / length**2
+    slope = (scale * envelope_slope / length**3 - 2 * weight / length**2)[:, :, None] * vector
+    return Waves(vector, weight, slope)
+
+
+def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[np.float64]:
+    """(B, ., 3) reciprocal vectors, one of each pair; all that may be shorter than ``cutoff``, and others."""
+    reach = np.floor(cutoff * np.linalg.norm(cells, axis=2).max(axis=0, initial=0.0) / (2 * math.pi)).astype(int)
+    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    # the grid is symmetric about its middle, which is zero
+    half = grid[len(grid) // 2 + 1 :]
+    reciprocal = 2 * math.pi * np.linalg.inv(cells).swapaxes(1, 2)
+    return np.asarray(half @ reciprocal)
+
+
+def waves_of(atoms: Atoms, cutoff: float) -> Waves:
+    """Of one structure with any ``pbc``; B = 1, and no waves where there is no periodic direction."""
+    if atoms.pbc.all():
+        return _of_cell(atoms.cell.array.tobytes(), cutoff)
+    if not atoms.pbc.any():
+        return Waves(np.zeros((1, 0, 3)), np.zeros((1, 0)), np.zeros((1, 0, 3)))
+    box = _box(atoms)
+    waves = _of_cell(box.tobytes(), cutoff)
+    return _cut_at_slab(waves, box[2]) if atoms.pbc.sum() == 2 else waves
+
+
+#: Parts of a graph that waves are, each (B, K, ...).
+WAVE_PARTS = ("wave_vector", "wave_weight", "wave_slope")
+
+
+def wave_tensors(waves: Waves) -> dict[str, Tensor]:
+    """``WAVE_PARTS`` of a graph."""
+    return {name: torch.from_numpy(getattr(waves, name.removeprefix("wave_"))) for name in WAVE_PARTS}
+
+
+def wave_parts(atoms: Atoms, cutoff: float) -> dict[str, Tensor]:
+    """What the graph of a structure has of waves, in float64; nothing where the cut-off is zero."""
+    if not cutoff:
+        return {}
+    return {
+        "atom_position": torch.from_numpy(atoms.positions.copy()),
+        **wave_tensors(waves_of(atoms, cutoff)),
+        "wave_cutoff": torch.tensor([cutoff], dtype=torch.float64),
+        "open_directions": torch.from_numpy(open_directions(atoms))[None],
+    }
+
+
+def equally_many(values: Sequence[Tensor]) -> list[Tensor]:
+    """(B, K, ...) of several batches, filled up with zeros to the most waves of any."""
+    most = max(value.shape[1] for value in values)
+    return [
+        torch.cat([value, value.new_zeros(len(value), most - value.shape[1], *value.shape[2:])], dim=1)
+        for value in values
+    ]
+
+
+@functools.lru_cache(maxsize=8)
+def _of_cell(cell: bytes, cutoff: float) -> Waves:
+    """The cell seldom changes in dynamics; that of the last structures is kept."""
+    return waves_of_cells(np.frombuffer(cell).reshape(1, 3, 3), cutoff)
+
+
+def open_directions(atoms: Atoms) -> NDArray[np.float64]:
+    """(3, 3) projector on the directions in which a structure is not periodic."""
+    normals = _normals(atoms)
+    return normals.T @ normals
+
+
+def _normals(atoms: Atoms) -> NDArray[np.float64]:
+    """(m, 3) orthonormal directions without periodicity; they turn with the cell."""
+    cell = atoms.cell.complete().array
+    axes, _ = np.linalg.qr(np.concatenate([cell[atoms.pbc], cell[~atoms.pbc]]).T)
+    return np.asarray(axes.T[atoms.pbc.sum() :])
+
+
+def _box(atoms: Atoms) -> NDArray[np.float64]:
+    """(3, 3) A, the periodic vectors before orthogonal ones that reach far beyond the atoms."""
+    periodic, normals = atoms.cell.array[atoms.pbc], _normals(atoms)
+    extent = np.ptp(atoms.positions @ normals.T, axis=0)
+    size = 2 * (_up(extent) + _SLAB_MARGIN) if len(normals) == 1 else _up(extent) + _WIRE_GAP
+    return np.concatenate([periodic, size[:, None] * normals])
+
+
+def _up(extent: NDArray[np.float64]) -> NDArray[np.float64]:
+    return _BOX_STEP * np.ceil((extent + 1e-6) / _BOX_STEP)
+
+
+def _cut_at_slab(waves: Waves, normal: NDArray[np.float64]) -> Waves:
+    """No interaction beyond half of the box in the direction of its third vector (3,)."""
+    height = np.linalg.norm(normal)
+    reach, unit = height / 2, normal / height
+    across = waves.vector @ unit
+    within = waves.vector - across[:, :, None] * unit
+    length = np.linalg.norm(within, axis=2)
+    flat = length < 1e-9  # these stay so in any strain of the slab
+    phase = across * reach
+    decay = np.exp(-length * reach)
+    factor = np.where(flat, 1 - np.cos(phase) - phase * np.sin(phase), 1 - decay * np.cos(phase))
+    along_within = np.where(flat, 0.0, reach * decay * np.cos(phase) / np.where(flat, 1.0, length))
+    along_normal = np.where(flat, -phase * reach * np.cos(phase), reach * decay * np.sin(phase))
+    change = along_within[:, :, None] * within + along_normal[:, :, None] * unit
+    slope = factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
+    return Waves(waves.vector, factor * waves.weight, slope)
