@@ -81,7 +81,8 @@ PROVENANCE: dict[str, dict[str, str]] = {
     },
     "response": {
         "source": "harmonic forces of small opposite displacements from the Kyoto phonon database, release 2018-04-17 "
-        "(PBEsol); from potential-8 on the crystals at rest too, where PBE has forces that are taken for zero",
+        "(PBEsol); from potential-8 on the crystals at rest too, where PBE has forces that are taken for zero; from "
+        "potential-9 on the polarisation of the displacements, from the Born charges of the same database",
         "licence": "CC BY 4.0",
         "citation": "A. Togo, I. Tanaka, Scr. Mater. 108, 1 (2015), doi:10.1016/j.scriptamat.2015.07.021",
     },
