@@ -98,6 +98,11 @@ class Frames:
         """The same crystals without their displacements."""
         return replace(self, positions=self.positions - self.displacement)
 
+    def opposite(self) -> "Frames":
+        """The same crystals with the opposite displacements and forces."""
+        positions = self.positions - 2 * self.displacement
+        return replace(self, positions=positions, forces=-self.forces, displacement=-self.displacement)
+
     def pairs(self) -> NDArray[np.int64]:
         """(F / 2, 2) the frames two by two, as opposite displacements follow each other."""
         return np.arange(len(self)).reshape(-1, 2)

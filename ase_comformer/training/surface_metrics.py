@@ -135,21 +135,36 @@ def _expected(name: str, networks: Sequence[Potential], frames: Frames, found: P
 
 
 def _harmonic(name: str, networks: Sequence[Potential], frames: Frames) -> Section:
-    """Readings of the same frames: as users see them and the response alone, on each surface that was trained."""
+    """Readings of the same frames on each surface that was trained.
+
+    As users see them, the response alone, and that without the even orders, which harmonic forces do not have.
+    """
     rows: list[tuple[str, Any]] = []
     for fidelity in (FIDELITIES[0], "PBEsol"):
         if all(fidelity in network.fidelities for network in networks):
-            rows.append(
-                (f"{name}, {fidelity} surface", surface_errors(frames, predict_frames(networks, frames, fidelity)))
-            )
-            rows.append((f"{name}, {fidelity} surface, response", response_errors(networks, frames, fidelity)))
+            label = f"{name}, {fidelity} surface"
+            rows += [
+                (label, surface_errors(frames, predict_frames(networks, frames, fidelity))),
+                (f"{label}, response", response_errors(networks, frames, fidelity)),
+                (f"{label}, response to +-u", response_errors(networks, frames, fidelity, opposite=True)),
+            ]
     return Section("forces", "harmonic_frames", "PBEsol forces of small displacements", tuple(rows))
 
 
-def response_errors(networks: Sequence[Potential], frames: Frames, fidelity: str = FIDELITIES[0]) -> SurfaceErrors:
-    """Errors of the forces less those of the same crystals at rest."""
-    moved, rest = (predict_frames(networks, part, fidelity) for part in (frames, frames.at_rest()))
-    return surface_errors(frames, replace(moved, forces=moved.forces - rest.forces))
+def response_errors(
+    networks: Sequence[Potential], frames: Frames, fidelity: str = FIDELITIES[0], *, opposite: bool = False
+) -> SurfaceErrors:
+    """Errors of the forces less those of the same crystals at rest.
+
+    Args:
+        networks: members of the ensemble.
+        frames: harmonic ones.
+        fidelity: surface.
+        opposite: half of the difference from the opposite displacements instead, in which even orders cancel.
+    """
+    compared = frames.opposite() if opposite else frames.at_rest()
+    moved, other = (predict_frames(networks, part, fidelity) for part in (frames, compared))
+    return surface_errors(frames, replace(moved, forces=(moved.forces - other.forces) / (2 if opposite else 1)))
 
 
 def _covered(frames: Frames, elements: Sequence[str]) -> Frames:

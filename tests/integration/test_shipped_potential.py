@@ -8,8 +8,10 @@ from functools import cache
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from hypothesis import given, settings
 
+from ase_comformer import predict
 from ase_comformer.energy_surface import EnergySurface
 from ase_comformer.testing import (
     assert_relative,
@@ -133,3 +135,26 @@ def test_isolated_atoms_have_no_forces_and_add_up(symbol: str) -> None:
     pair = evaluate(Atoms([symbol, symbol], [[0, 0, 0], [10, 0, 0]], cell=[20, 20, 20], pbc=True))
     assert not alone["forces"].any()
     assert pair["energy"] == 2 * alone["energy"]
+
+
+@pytest.mark.parametrize(("name", "structure", "size"), [("NaCl", "rocksalt", 5.64), ("MgO", "rocksalt", 4.21)])
+def test_long_waves_obey_lyddane_sachs_and_teller(name: str, structure: str, size: float) -> None:
+    """Squares of longitudinal and transverse frequencies are as the static and the electronic dielectric constant.
+
+    The wave is far longer than what a network knows of an atom's surroundings: the dipoles do that.
+    """
+    loaded = model()
+    assert loaded is not None
+    crystal = bulk(name, structure, a=size, cubic=True).repeat((8, 1, 1))
+    wave = np.cos(2 * np.pi * crystal.get_scaled_positions()[:, 0])
+    sign = np.where(crystal.numbers == crystal.numbers[0], 1.0, -1.0)
+    pattern = 0.1 * wave * sign / crystal.get_masses()  # of the two sublattices against each other
+
+    def stiffness(axis: int) -> float:
+        moved = crystal.copy()
+        moved.positions[:, axis] += pattern
+        return -float(evaluate(moved)["forces"][:, axis] @ pattern)
+
+    tensors = predict([bulk(name, structure, a=size)], ["dielectric_tensor", "static_dielectric_tensor"])[0]
+    expected = tensors["static_dielectric_tensor"][0, 0] / tensors["dielectric_tensor"][0, 0]
+    assert stiffness(0) / stiffness(1) == pytest.approx(expected, rel=0.2)

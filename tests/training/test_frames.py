@@ -112,6 +112,10 @@ def test_harmonic_frames_have_forces_only_and_can_be_put_at_rest(folder: Path) -
     assert np.isnan(frames.energy).all()
     assert np.isnan(frames.stress).all()
     np.testing.assert_allclose(frames.at_rest().positions + frames.displacement, frames.positions)
+    opposite = frames.opposite()
+    np.testing.assert_allclose(opposite.positions + frames.positions, 2 * frames.at_rest().positions)
+    np.testing.assert_array_equal(opposite.forces, -frames.forces)
+    np.testing.assert_allclose(opposite.at_rest().positions, frames.at_rest().positions)
 
 
 def test_responses_are_small_opposite_displacements_two_by_two(folder: Path) -> None:
