@@ -123,6 +123,8 @@ def _of_cell(cell: bytes, cutoff: float) -> Waves:
 
 def open_directions(atoms: Atoms) -> NDArray[np.float64]:
     """(3, 3) projector on the directions in which a structure is not periodic."""
+    if atoms.pbc.all():
+        return np.zeros((3, 3))
     normals = _normals(atoms)
     return normals.T @ normals
 
