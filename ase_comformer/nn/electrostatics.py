@@ -8,12 +8,14 @@ of atoms. Isolated atoms have no dipole, and dipoles are neutral whatever they a
 Index letters: A atoms, B crystals, K waves.
 """
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.interpolate import PPoly, make_interp_spline
 from torch import Tensor
 
 from ase_comformer.graph import CrystalGraph
@@ -22,8 +24,8 @@ from ase_comformer.waves import COULOMB, ENVELOPE_POWER, WAVE_PARTS
 
 #: Products of atoms and waves that are held at a time.
 _LARGEST_PART = 2**21
-#: Points of the radial integral for finite structures, enough for some hundred Angstrom.
-_RADIAL_POINTS = 128
+#: A: sizes of finite structures for which the interaction is tabulated; A^2: between its knots.
+_TABLE_STEP, _KNOTS = 10.0, 0.5
 
 
 @dataclass
@@ -160,39 +162,61 @@ def _of_part(
 def _add_pairs(found: DipoleInteraction, graph: CrystalGraph, dipoles: Tensor, atoms: Tensor, cutoff: float) -> None:
     """Adds the interaction of all pairs of the ``atoms`` of a finite structure, which has no stress."""
     assert graph.atom_position is not None
-    # differences of sines and cosines lose too many digits in float32
-    own, position = dipoles[atoms].double(), graph.atom_position[atoms].double().detach().requires_grad_(True)
-    rows = max(1, _LARGEST_PART // (_RADIAL_POINTS * len(atoms)))
-    fields, gradient = [], torch.zeros_like(own)
-    for some in torch.arange(len(atoms), device=own.device).split(rows):
-        with torch.enable_grad():
-            field = _field_of_pairs(position, own, some, cutoff)
-            (change,) = torch.autograd.grad((own[some] * field).sum(), position, create_graph=own.requires_grad)
-        fields.append(field if own.requires_grad else field.detach())
-        gradient = gradient + change / 2
-    d_dipoles = torch.cat(fields)
-    for name, values in (
-        ("energies", (own * d_dipoles).sum(1) / 2),
-        ("d_dipoles", d_dipoles),
-        ("forces", -gradient),
-    ):
+    own, position = dipoles[atoms].double(), graph.atom_position[atoms].double()
+    # sizes in steps, so that a structure that moves keeps its table
+    size = float((position.amax(0) - position.amin(0)).norm())
+    table = [part.to(own.device) for part in _radial_table(cutoff, _TABLE_STEP * math.ceil(size / _TABLE_STEP + 0.1))]
+    rows = max(1, _LARGEST_PART // (8 * len(own)))
+    parts = [_pairs(position, own, some, table) for some in torch.arange(len(own), device=own.device).split(rows)]
+    d_dipoles, forces = (torch.cat(values) for values in zip(*parts, strict=True))
+    energies = (own * d_dipoles).sum(1) / 2
+    for name, values in (("energies", energies), ("d_dipoles", d_dipoles), ("forces", forces)):
         setattr(found, name, getattr(found, name).index_add(0, atoms, values.to(dipoles.dtype)))
 
 
-def _field_of_pairs(position: Tensor, dipoles: Tensor, rows: Tensor, cutoff: float) -> Tensor:
-    """(r, 3) derivative of the energy in some of the dipoles (N, 3) at positions (N, 3), themselves included.
+def _pairs(position: Tensor, dipoles: Tensor, rows: Tensor, table: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(r, 3) derivatives of the energy in some of the dipoles (N, 3), themselves included, and (r, 3) forces.
 
-    The interaction of charges, v(r) = 2 e^2 / pi int g(k) sin(kr) / (kr) dk, differentiated twice: dipoles interact by
-    -(v' / r) d_ab - (v'' - v' / r) r_a r_b / r^2. Gauss-Legendre integration over k.
+    With the interaction of charges v as a function of s = r^2, that of dipoles is f1 1 - f2 r r^T, f1 = -2 dv/ds and
+    f2 = 4 d2v/ds2; their derivatives need f3 = 8 d3v/ds3 too.
     """
-    points, weights = (torch.as_tensor(x).to(position) for x in np.polynomial.legendre.leggauss(_RADIAL_POINTS))
-    k = (points + 1) * (cutoff / 2)
-    weight = polynomial_envelope(k, cutoff, ENVELOPE_POWER) * weights * (cutoff * COULOMB / math.pi) * k.square()
-    itself = rows.unsqueeze(1) == torch.arange(len(position), device=position.device)
     vector = position[rows].unsqueeze(1) - position
-    x = torch.where(itself, 1.0, vector.square().sum(2)).sqrt().unsqueeze(2) * k
-    sine, cosine = x.sin(), x.cos()
-    first = torch.where(itself, weight.sum() / 3, ((sine - x * cosine) / x**3) @ weight)
-    second = ((3 * (sine - x * cosine) - x.square() * sine) / x**5) @ (weight * k.square())
-    along = (vector * dipoles).sum(2)
-    return first @ dipoles - ((second * along).unsqueeze(2) * vector).sum(1)
+    square = vector.square().sum(2)
+    first, second, third = _read(table, square)
+    along, own_along = (vector * dipoles).sum(2), (vector * dipoles[rows].unsqueeze(1)).sum(2)
+    d_dipoles = first @ dipoles - ((second * along).unsqueeze(2) * vector).sum(1)
+    radial = second * (dipoles[rows] @ dipoles.t()) + third * along * own_along
+    forces = (radial.unsqueeze(2) * vector).sum(1) + (second * own_along) @ dipoles
+    return d_dipoles, forces + (second * along).sum(1, keepdim=True) * dipoles[rows]
+
+
+@functools.lru_cache(maxsize=4)
+def _radial_table(cutoff: float, size: float) -> list[Tensor]:
+    """v(s) as a spline: where its n parts begin (n,), and coefficients of f1, f2, f3 (7, n), (6, n), (5, n).
+
+    v(r) = 2 e^2 / pi int g(k) sin(kr) / (kr) dk by Gauss-Legendre integration, for s up to the square of ``size``. f2
+    and f3 are exact derivatives of the spline, so energies and forces belong together however fine it is.
+    """
+    points, weights = np.polynomial.legendre.leggauss(32 + math.ceil(0.6 * cutoff * size))
+    k = (points + 1) * cutoff / 2
+    envelope = polynomial_envelope(torch.from_numpy(k), cutoff, ENVELOPE_POWER).numpy()
+    square = np.arange(0.0, size**2 + 10 * _KNOTS, _KNOTS)
+    values = np.sinc(np.sqrt(square)[:, None] * k / math.pi) @ (weights * envelope * cutoff * COULOMB / math.pi)
+    spline = PPoly.from_spline(make_interp_spline(square, values, k=7))
+    kept = np.diff(spline.x) > 0
+    parts = [scale * spline.derivative(order).c[:, kept] for order, scale in ((1, -2.0), (2, 4.0), (3, 8.0))]
+    return [torch.from_numpy(np.ascontiguousarray(values)) for values in (spline.x[:-1][kept], *parts)]
+
+
+def _read(table: list[Tensor], square: Tensor) -> list[Tensor]:
+    """f1, f2, f3 at s, each in the shape of ``square``."""
+    begin, *parts = table
+    part = torch.searchsorted(begin, square, right=True) - 1
+    offset = square - begin[part]
+    found = []
+    for coefficients in parts:
+        value = coefficients[0][part]
+        for coefficient in coefficients[1:]:
+            value = torch.addcmul(coefficient[part], value, offset)
+        found.append(value)
+    return found
