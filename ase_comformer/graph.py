@@ -7,7 +7,6 @@ orbit of atoms and one edge per orbit of directed edges, and an atom is the rota
 Index letters: n nodes, E directed edges, B crystals, A atoms, O point-group operations, F lattice-frame candidates.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -22,7 +21,7 @@ from vesin import NeighborList
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.lattice_frame import lattice_frame, primitive_lattice
 from ase_comformer.symmetry import SpaceGroup, edge_orbits
-from ase_comformer.tensors import spherical_basis_l2
+from ase_comformer.tensors import rotation_l2
 from ase_comformer.waves import WAVE_PARTS, equally_many, wave_parts
 
 GRAPH_KINDS = ("radius", "shell")
@@ -205,7 +204,7 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
     share = (in_site_group / in_site_group.sum(axis=0)).T
     order, nodes = group.order, len(representatives)
     vector_mean = share @ group.rotations.reshape(order, 9)
-    tensor_mean = share @ _tensor_rotations(group.rotations).reshape(order, 25)
+    tensor_mean = share @ rotation_l2(group.rotations).reshape(order, 25)
     return CrystalGraph(
         numbers=torch.from_numpy(primitive.numbers[representatives].astype(np.int64)),
         node_crystal=torch.zeros(nodes, dtype=torch.int64),
@@ -225,18 +224,6 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         **_frame_parts(primitive.cell.array if settings.lattice_frame else None),
         **wave_parts(primitive, settings.wave_cutoff),
     )
-
-
-def _tensor_rotations(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(G, 3, 3) -> (G, 5, 5), the 2e representation."""
-    basis = _tensor_basis()
-    turned = rotations[:, None] @ basis @ rotations.swapaxes(1, 2)[:, None]
-    return (turned.reshape(-1, 5, 9) @ basis.reshape(5, 9).T).swapaxes(1, 2)
-
-
-@functools.cache
-def _tensor_basis() -> NDArray[np.float64]:
-    return spherical_basis_l2(dtype=torch.float64).numpy()
 
 
 def _crystal_parts(atoms: Atoms) -> dict[str, Tensor]:

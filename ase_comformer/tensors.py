@@ -71,6 +71,7 @@ __all__ = [
     "reorder_voigt",
     "representation",
     "rotate",
+    "rotation_l2",
     "spherical_basis_l2",
     "tensor_property",
     "to_cartesian",
@@ -88,6 +89,18 @@ def spherical_basis_l2(dtype: torch.dtype = torch.float64, device: torch.device 
     A 5-vector c of type 2e is the matrix sum_m c[m] basis[m], and c[m] = sum_ij basis[m, i, j] t[i, j].
     """
     return harmonic_basis(2, dtype).to(device)
+
+
+def rotation_l2(rotations: np.ndarray) -> np.ndarray:
+    """Rotations (G, 3, 3) -> (G, 5, 5), the 2e representation in the basis of ``spherical_basis_l2``."""
+    basis = _numpy_basis_l2()
+    turned = rotations[:, None] @ basis @ rotations.swapaxes(1, 2)[:, None]
+    return (turned.reshape(-1, 5, 9) @ basis.reshape(5, 9).T).swapaxes(1, 2)
+
+
+@lru_cache(maxsize=1)
+def _numpy_basis_l2() -> np.ndarray:
+    return spherical_basis_l2().numpy()
 
 
 def to_cartesian(tensor: Array, property_name: str) -> Array:

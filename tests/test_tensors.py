@@ -345,6 +345,17 @@ def test_spherical_basis_is_orthonormal_in_e3nn_order():
     assert tensors.spherical_basis_l2(torch.float32).dtype == torch.float32
 
 
+def test_rotations_of_the_spherical_basis_are_those_of_its_matrices():
+    turns = np.stack([random_rotation(np.random.default_rng(seed)) for seed in range(3)])
+    turns[2] *= -1  # even under inversion
+    basis = tensors.spherical_basis_l2().numpy()
+    coefficients = np.array([0.3, -1.0, 0.2, 0.7, -0.4])
+    matrix = np.einsum("m,mij->ij", coefficients, basis)
+    for rotation, found in zip(turns, tensors.rotation_l2(turns), strict=True):
+        expected = np.einsum("mij,ij->m", basis, rotation @ matrix @ rotation.T)
+        np.testing.assert_allclose(found @ coefficients, expected, atol=1e-12)
+
+
 # ---- Libraries, dtypes, gradients, errors
 
 

@@ -54,6 +54,8 @@ class FrameTask(Task):
         }
         self._set_references()
         self.capacity = Capacity(**config.capacity) if config.capacity else None
+        if self.capacity is not None and network.graph_settings.wave_cutoff and not self.capacity.waves:
+            raise ValueError(f"{config.name}: graphs have waves; add the most of any cell to capacity, as waves = 72")
         if self.capacity is not None:
             self.compiled = CompiledStep(network, config.loss_weights, self.capacity, compile=config.compile)
 

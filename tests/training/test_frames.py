@@ -370,7 +370,8 @@ def captured_config(folder: Path, epochs: int) -> TrainingConfig:
     """Pairs in batches of constant shape, traced but not compiled."""
     paired = config(folder, epochs, "muon")
     paired.datasets, paired.share = ["labelled", "response"], {"labelled": 0.5, "response": 0.5}
-    paired.capacity, paired.compile = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300}, False
+    paired.arguments["graph_settings"]["wave_cutoff"] = 1.6
+    paired.capacity, paired.compile = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300, "waves": 20}, False
     return paired
 
 
@@ -403,6 +404,14 @@ def test_a_gpu_trains_potentials_in_one_process_only(tmp_path: Path, monkeypatch
     monkeypatch.setattr("ase_comformer.training.train.Processes", lambda: SimpleNamespace(count=2, rank=0))
     with pytest.raises(ValueError, match="without torchrun"):
         trainer(wanted)
+
+
+@pytest.mark.parametrize("made", [Trainer, CapturedTrainer])
+def test_batches_without_room_for_waves_are_refused(folder: Path, tmp_path: Path, made: type[Trainer]) -> None:
+    small = captured_config(tmp_path, 1)
+    small.capacity["waves"] = 0
+    with pytest.raises(ValueError, match="waves = 72"):
+        made(small, folder)
 
 
 def test_frames_that_no_batch_holds_are_refused_on_a_gpu(folder: Path, tmp_path: Path) -> None:
