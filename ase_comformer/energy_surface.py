@@ -98,6 +98,7 @@ class EnergySurface:
         crystal = self._reduced(atoms) if self.use_symmetry and use_symmetry else None
         return crystal or SurfaceCrystal(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
 
+    @torch.inference_mode()
     def evaluate_batch(self, crystals: Sequence[SurfaceCrystal]) -> list[dict[str, Any]]:
         """Per structure: energy (eV), free_energy (the same), energies (N,), forces (N, 3), stress (6,) eV/A^3.
 

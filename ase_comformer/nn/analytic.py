@@ -44,7 +44,7 @@ class AnalyticPotential:
         with torch.no_grad():
             self.layers = [_Weights(layer) for layer in network.trunk.layers]  # type: ignore[arg-type]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def derivatives(
         self, graph: CrystalGraph, topologies: Sequence[SumTopology], fidelity: Tensor | None = None
     ) -> PotentialResult:
