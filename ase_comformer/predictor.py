@@ -282,7 +282,7 @@ class Predictor:
 
         networks = self.networks(names)
         means: list[Result] = [{} for _ in crystals]
-        with torch.no_grad(), shielded_device(str(self.device)):
+        with torch.inference_mode(), shielded_device(str(self.device)):
             means_of = self._ensemble.means(networks, batch_of)
         for name, mean_of in means_of.items():
             values = mean_of.to("cpu", torch.float64).numpy()

@@ -32,6 +32,7 @@ _TABLE = (
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept may serve training later
 def _descriptor_table(device: torch.device) -> Tensor:
     """(101, 92) float64, row Z; row 0 is zero."""
     rows = _TABLE.split()

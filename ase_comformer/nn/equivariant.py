@@ -111,6 +111,7 @@ class SmoothEquivariantUpdate(nn.Module):
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept may serve training later
 def clebsch_gordan(
     degrees: tuple[int, int, int], dtype: torch.dtype, device: torch.device, *, rounded: bool = False
 ) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from e3nn import o3
 
-from ase_comformer.nn.equivariant import TensorProduct, harmonics_l1_l2
+from ase_comformer.nn.elements import _descriptor_table
+from ase_comformer.nn.equivariant import TensorProduct, clebsch_gordan, harmonics_l1_l2
 
 LAYERS = [
     ("16x0e", "16x0e+2x1o+2x2e"),
@@ -56,3 +57,14 @@ def test_rounded_couplings_are_close_to_exact_ones_but_not_equal():
     x, y, w = (torch.ones(1, n, dtype=torch.float64) for n in (5, 3, 1))
     difference = (exact(x, y, w) - rounded(x, y, w)).abs().max()
     assert 0 < difference < 1e-6
+
+
+def test_what_inference_has_kept_serves_training() -> None:
+    """Tensors made in inference mode cannot be differentiated through; caches outlive it."""
+    clebsch_gordan.cache_clear()
+    _descriptor_table.cache_clear()
+    with torch.inference_mode():
+        coupling = clebsch_gordan((1, 1, 2), torch.float64, torch.device("cpu"))
+        table = _descriptor_table(torch.device("cpu"))
+    assert not coupling.is_inference()
+    assert not table.is_inference()
