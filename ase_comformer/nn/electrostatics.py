@@ -24,8 +24,9 @@ from ase_comformer.waves import COULOMB, ENVELOPE_POWER, WAVE_PARTS
 
 #: Products of atoms and waves that are held at a time.
 _LARGEST_PART = 2**21
-#: A: sizes of finite structures for which the interaction is tabulated; A^2: between its knots.
-_TABLE_STEP, _KNOTS = 10.0, 0.5
+#: A: distance up to which the interaction in finite structures is tabulated, beyond it is that of points, within 1e-8 eV
+#: and 1e-6 eV/A; A^2: between the knots of the table.
+_TABLE_REACH, _KNOTS = 100.0, 0.5
 
 
 @dataclass
@@ -163,9 +164,7 @@ def _add_pairs(found: DipoleInteraction, graph: CrystalGraph, dipoles: Tensor, a
     """Adds the interaction of all pairs of the ``atoms`` of a finite structure, which has no stress."""
     assert graph.atom_position is not None
     own, position = dipoles[atoms].double(), graph.atom_position[atoms].double()
-    # sizes in steps, so that a structure that moves keeps its table
-    size = float((position.amax(0) - position.amin(0)).norm())
-    table = [part.to(own.device) for part in _radial_table(cutoff, _TABLE_STEP * math.ceil(size / _TABLE_STEP + 0.1))]
+    table = [part.to(own.device) for part in _radial_table(cutoff)]
     rows = max(1, _LARGEST_PART // (8 * len(own)))
     parts = [_pairs(position, own, some, table) for some in torch.arange(len(own), device=own.device).split(rows)]
     d_dipoles, forces = (torch.cat(values) for values in zip(*parts, strict=True))
@@ -191,16 +190,16 @@ def _pairs(position: Tensor, dipoles: Tensor, rows: Tensor, table: list[Tensor])
 
 
 @functools.lru_cache(maxsize=4)
-def _radial_table(cutoff: float, size: float) -> list[Tensor]:
+def _radial_table(cutoff: float) -> list[Tensor]:
     """v(s) as a spline: where its n parts begin (n,), and coefficients of f1, f2, f3 (7, n), (6, n), (5, n).
 
-    v(r) = 2 e^2 / pi int g(k) sin(kr) / (kr) dk by Gauss-Legendre integration, for s up to the square of ``size``. f2
-    and f3 are exact derivatives of the spline, so energies and forces belong together however fine it is.
+    v(r) = 2 e^2 / pi int g(k) sin(kr) / (kr) dk by Gauss-Legendre integration. f2 and f3 are exact derivatives of the
+    spline, so energies and forces belong together however fine it is.
     """
-    points, weights = np.polynomial.legendre.leggauss(32 + math.ceil(0.6 * cutoff * size))
+    points, weights = np.polynomial.legendre.leggauss(32 + math.ceil(0.6 * cutoff * _TABLE_REACH))
     k = (points + 1) * cutoff / 2
     envelope = polynomial_envelope(torch.from_numpy(k), cutoff, ENVELOPE_POWER).numpy()
-    square = np.arange(0.0, size**2 + 10 * _KNOTS, _KNOTS)
+    square = np.arange(0.0, _TABLE_REACH**2 + 10 * _KNOTS, _KNOTS)
     values = np.sinc(np.sqrt(square)[:, None] * k / math.pi) @ (weights * envelope * cutoff * COULOMB / math.pi)
     spline = PPoly.from_spline(make_interp_spline(square, values, k=7))
     kept = np.diff(spline.x) > 0
@@ -211,12 +210,17 @@ def _radial_table(cutoff: float, size: float) -> list[Tensor]:
 def _read(table: list[Tensor], square: Tensor) -> list[Tensor]:
     """f1, f2, f3 at s, each in the shape of ``square``."""
     begin, *parts = table
-    part = torch.searchsorted(begin, square, right=True) - 1
-    offset = square - begin[part]
+    is_near = square < _TABLE_REACH**2
+    near = torch.where(is_near, square, 0.0)
+    part = torch.searchsorted(begin, near, right=True) - 1
+    offset = near - begin[part]
+    far = torch.where(is_near, _TABLE_REACH**2, square)
+    point = COULOMB * far**-1.5  # and its derivatives, where charges interact by e^2 / r
     found = []
-    for coefficients in parts:
+    for coefficients, factor in zip(parts, (1.0, 3.0, 15.0), strict=True):
         value = coefficients[0][part]
         for coefficient in coefficients[1:]:
             value = torch.addcmul(coefficient[part], value, offset)
-        found.append(value)
+        found.append(torch.where(is_near, value, factor * point))
+        point = point / far
     return found

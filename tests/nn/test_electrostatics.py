@@ -49,6 +49,21 @@ def test_distant_dipoles_interact_as_points(direction: list[float]) -> None:
     assert both - alone == pytest.approx(expected, rel=2e-2, abs=1e-6)
 
 
+@pytest.mark.parametrize("apart", [100.0, 500.0])
+def test_finite_structures_may_be_of_any_size(apart: float) -> None:
+    """Beyond 100 A dipoles are points: nothing jumps there, and forces stay derivatives."""
+    dipoles = np.array([[0.3, -0.2, 0.5], [0.1, 0.4, 0.2]])
+
+    def found(distance: float) -> DipoleInteraction:
+        return interaction(Atoms("H2", [[0, 0, 0], [0.6 * distance, 0, 0.8 * distance]]), dipoles)
+
+    below, above = found(apart - 1e-3), found(apart + 1e-3)
+    change = float(above.energies.sum() - below.energies.sum())
+    force = float(found(apart).forces[1] @ torch.tensor([0.6, 0.0, 0.8], dtype=torch.float64))
+    assert change == pytest.approx(-force * 2e-3, abs=2e-8)
+    torch.testing.assert_close(above.forces, below.forces, atol=1e-6, rtol=0)
+
+
 def test_a_molecule_in_a_large_box_is_nearly_alone() -> None:
     atoms = molecule("CH3OH")
     dipoles = 0.3 * random_dipoles(atoms)
