@@ -24,8 +24,8 @@ from ase_comformer.waves import COULOMB, ENVELOPE_POWER, WAVE_PARTS
 
 #: Products of atoms and waves that are held at a time.
 _LARGEST_PART = 2**21
-#: A: distance up to which the interaction in finite structures is tabulated, beyond it is that of points, within 1e-8 eV
-#: and 1e-6 eV/A; A^2: between the knots of the table.
+#: A: distance up to which the interaction in finite structures is tabulated, beyond it is that of points, within
+#: 1e-8 eV and 1e-6 eV/A; A^2: between the knots of the table.
 _TABLE_REACH, _KNOTS = 100.0, 0.5
 
 
