@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from ase_comformer.devices import single_thread
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
-from ase_comformer.neighbours import SkinNeighbours
+from ase_comformer.neighbours import MovingGraph
 from ase_comformer.nn.analytic import AnalyticPotential
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.potential import Potential, PotentialResult
-from ase_comformer.structure import MINIMUM_DISTANCE
+from ase_comformer.structure import MINIMUM_DISTANCE, TOUCHING, validate_distances
 from ase_comformer.symmetry import SpaceGroup, analyse_space_group
 from ase_comformer.symmetry_following import FollowedGroup, cell_multiple
 
@@ -75,22 +75,25 @@ class EnergySurface:
         parameter = next(self.networks[0].parameters())
         self.dtype, self.device = parameter.dtype, parameter.device
         self.use_symmetry = use_symmetry
-        self._neighbours = SkinNeighbours(self.settings.cutoff, skin)
+        self._moving = MovingGraph(self.settings, skin, self.dtype, self.device)
         self._followed: FollowedGroup | None = None
         self._last: tuple[CrystalGraph, list[SumTopology]] | None = None
         # Dynamics leave symmetry and do not come back: after a miss, only another composition is examined again.
         self._unsymmetric: bytes | None = None
 
     def evaluate(self, atoms: Atoms) -> dict[str, Any]:
-        """Results of one structure; fast for a sequence of similar ones."""
+        """Results of one structure; fast for a sequence of similar ones.
+
+        Raises:
+            InvalidStructureError: atoms closer than ``structure.TOUCHING``.
+        """
         composition = atoms.numbers.tobytes()
         crystal = None
         if self.use_symmetry and len(atoms) >= _SYMMETRY_ATOMS[0] and self._unsymmetric != composition:
             crystal = self._reduced(atoms)
             self._unsymmetric = composition if crystal is None else None
         if crystal is None:
-            graph = build_graph(atoms, self.settings, self._neighbours.edges(atoms))
-            crystal = SurfaceCrystal(atoms, graph, np.arange(len(atoms)))
+            crystal = SurfaceCrystal(atoms, self._moving.of(atoms), np.arange(len(atoms)))
         return self.evaluate_batch([crystal])[0]
 
     def prepare(self, atoms: Atoms, *, use_symmetry: bool = True) -> SurfaceCrystal:
@@ -106,7 +109,7 @@ class EnergySurface:
         forces_uncertainty (N,) eV/A, of one force component: about 68 % of the errors are smaller.
         """
         for crystal in crystals:
-            _warn_about_close_atoms(crystal)
+            _check_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
         small = len(graph.edge_receiver) < SMALLEST_SHARED
         with single_thread() if small else contextlib.nullcontext():
@@ -162,6 +165,7 @@ class EnergySurface:
         followed = self._followed
         group = followed.on(atoms, EXACT_SYMMETRY) if followed is not None else None
         if group is None:
+            validate_distances(atoms, TOUCHING)  # spglib has no use for overlapping atoms
             group = analyse_space_group(atoms, 1e-5)
             if group.order == 1 or symmetry_error(atoms, group) > EXACT_SYMMETRY:
                 return None
@@ -171,6 +175,8 @@ class EnergySurface:
 
 def _same_neighbours(first: CrystalGraph, second: CrystalGraph) -> bool:
     """Whether two plain graphs have the same edges between the same atoms."""
+    if first.edge_receiver is second.edge_receiver:
+        return True
     return (
         len(first.numbers) == len(second.numbers)
         and torch.equal(first.edge_receiver, second.edge_receiver)
@@ -178,11 +184,15 @@ def _same_neighbours(first: CrystalGraph, second: CrystalGraph) -> bool:
     )
 
 
-def _warn_about_close_atoms(crystal: SurfaceCrystal) -> None:
-    shortest = crystal.graph.edge_vector.square().sum(1).min().sqrt() if len(crystal.graph.edge_vector) else np.inf
+def _check_close_atoms(crystal: SurfaceCrystal) -> None:
+    """Refuse atoms that overlap, warn about those that nearly do."""
+    vectors = crystal.graph.edge_vector
+    shortest = float(vectors.square().sum(1).min()) ** 0.5 if len(vectors) else np.inf
+    if shortest < TOUCHING:
+        validate_distances(crystal.atoms, TOUCHING)  # says which atoms
     if shortest < MINIMUM_DISTANCE:
         warnings.warn(
-            f"{crystal.atoms.get_chemical_formula()}: atoms {float(shortest):.3g} Å apart are outside the training "
+            f"{crystal.atoms.get_chemical_formula()}: atoms {shortest:.3g} Å apart are outside the training "
             f"domain (limit {MINIMUM_DISTANCE} Å); only the screened nuclear repulsion describes them.",
             UserWarning,
             stacklevel=2,

@@ -139,7 +139,10 @@ class CrystalGraph:
         return self.atom_rotation is not None
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "CrystalGraph":
-        """A copy with floating-point parts in ``dtype`` and everything on ``device``."""
+        """Floating-point parts in ``dtype`` and everything on ``device``; itself where nothing changes."""
+        like = self.edge_vector
+        if (dtype is None or dtype == like.dtype) and (device is None or torch.device(device) == like.device):
+            return self
         changed = {}
         for part in fields(self):
             value = getattr(self, part.name)
@@ -157,10 +160,9 @@ class CrystalGraph:
         Raises:
             ValueError: for a reduced graph, whose atoms cannot move independently, and for one with waves.
         """
-        if self.wave_vector is not None:
-            raise ValueError("with_geometry does not move waves; build the graph with wave_cutoff = 0")
-        if self.edge_image is None:
-            raise ValueError("with_geometry needs a plain graph, this one is symmetry-reduced; use build_graph")
+        if self.wave_vector is not None or self.edge_image is None:
+            kind = "a symmetry-reduced graph" if self.edge_image is None else "waves: build it with wave_cutoff = 0"
+            raise ValueError(f"with_geometry does not move {kind}; use build_graph")
         lattice = cell[self.node_crystal[self.edge_receiver]]
         shift = torch.einsum("ex,exy->ey", self.edge_image.to(cell.dtype), lattice)
         vector = positions[self.edge_atom] - positions[self.edge_receiver] + shift
@@ -168,10 +170,7 @@ class CrystalGraph:
 
 
 def build_graph(atoms: Atoms, settings: GraphSettings, edges: "Neighbours | None" = None) -> CrystalGraph:
-    """The plain graph of a structure as it is (any ``pbc``), float64 on the CPU.
-
-    ``edges``: where the caller has them already (``neighbours``).
-    """
+    """The plain graph of a structure as it is (any ``pbc``), float64 on the CPU; ``edges`` where they are known."""
     count = len(atoms)
     receiver, sender, image, vector = neighbours(atoms, settings) if edges is None else edges
     frame_cell = primitive_lattice(atoms) if settings.lattice_frame else None
@@ -186,7 +185,7 @@ def build_graph(atoms: Atoms, settings: GraphSettings, edges: "Neighbours | None
         edge_image=torch.from_numpy(image),
         atom_node=torch.arange(count),
         atom_crystal=torch.zeros(count, dtype=torch.int64),
-        **_crystal_parts(atoms),
+        **crystal_parts(atoms),
         **_frame_parts(frame_cell),
         **wave_parts(atoms, settings.wave_cutoff),
     )
@@ -220,16 +219,17 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         site_tensor_projector=torch.from_numpy(tensor_mean.reshape(nodes, 5, 5)),
         operation_rotation=torch.from_numpy(group.rotations),
         operation_crystal=torch.zeros(order, dtype=torch.int64),
-        **_crystal_parts(primitive),
+        **crystal_parts(primitive),
         **_frame_parts(primitive.cell.array if settings.lattice_frame else None),
         **wave_parts(primitive, settings.wave_cutoff),
     )
 
 
-def _crystal_parts(atoms: Atoms) -> dict[str, Tensor]:
-    cell = atoms.cell.array
+def crystal_parts(atoms: Atoms) -> dict[str, Tensor]:
+    """What a graph has of the cell of a structure."""
+    cell = atoms.cell.array.copy()
     return {
-        "cell": torch.from_numpy(cell.copy())[None],
+        "cell": torch.from_numpy(cell)[None],
         "volume": torch.tensor([abs(np.linalg.det(cell))], dtype=torch.float64),
         "atom_count": torch.tensor([len(atoms)]),
     }

@@ -57,8 +57,8 @@ def validate_atoms(
         validate_elements(atoms, elements, property_name)
 
 
-def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTANCE) -> None:
-    """Check everything about ``atoms`` but its elements; see :func:`validate_atoms`."""
+def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTANCE, distances: bool = True) -> None:
+    """Check everything about ``atoms`` but its elements, see :func:`validate_atoms`; ``distances`` where asked for."""
     if not isinstance(atoms, Atoms):
         raise InvalidStructureError(
             f"Expected an ase.Atoms object, got {type(atoms).__name__}. "
@@ -69,12 +69,17 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
     _validate_periodicity(atoms)
     _validate_cell(atoms, minimum_distance)
     _validate_positions(atoms)
-    _validate_distances(atoms, minimum_distance)
+    if distances:
+        validate_distances(atoms, minimum_distance)
     warn_about_ignored(atoms)
 
 
-def validate_surface_structure(atoms: Atoms) -> None:
+def validate_surface_structure(atoms: Atoms, *, distances: bool = True) -> None:
     """Check a structure whose energy and forces are asked for: any ``pbc``, atoms as close as dynamics bring them.
+
+    Args:
+        atoms: the structure.
+        distances: also look for overlapping atoms; False where the caller does so when it knows the neighbours.
 
     Raises:
         InvalidStructureError: no atoms, NaN or infinite cell or positions, a periodic direction without a lattice
@@ -84,7 +89,7 @@ def validate_surface_structure(atoms: Atoms) -> None:
         UserWarning: as :func:`validate_atoms`.
     """
     if not isinstance(atoms, Atoms) or len(atoms) == 0 or atoms.pbc.all():
-        validate_structure(atoms, minimum_distance=TOUCHING)
+        validate_structure(atoms, minimum_distance=TOUCHING, distances=distances)
         return
     missing = [axis for axis in range(3) if atoms.pbc[axis] and not atoms.cell.array[axis].any()]
     if missing:
@@ -98,7 +103,8 @@ def validate_surface_structure(atoms: Atoms) -> None:
     if atoms.pbc.any():
         whole = Atoms(cell=atoms.cell.complete(), pbc=True)
         _validate_cell(whole, TOUCHING)
-    _validate_distances(atoms, TOUCHING)
+    if distances:
+        validate_distances(atoms, TOUCHING)
     warn_about_ignored(atoms)
 
 
@@ -181,7 +187,8 @@ def _validate_positions(atoms: Atoms) -> None:
         )
 
 
-def _validate_distances(atoms: Atoms, minimum_distance: float) -> None:
+def validate_distances(atoms: Atoms, minimum_distance: float) -> None:
+    """Raise :class:`InvalidStructureError` where two atoms, periodic images included, are closer than that (A)."""
     # the search divides the cell into boxes as wide as the cut-off: very small ones take longer than they save
     neighbours = NeighborList(cutoff=max(minimum_distance, _SEARCH), full_list=False)
     first, second, distances = neighbours.compute(

@@ -230,6 +230,12 @@ BAD = {
     "nan": (Atoms("Cu", [[np.nan, 0, 0]], cell=[3, 3, 3], pbc=True), InvalidStructureError, "NaN"),
     "volume": (Atoms("Cu", cell=[[3, 0, 0], [3, 0, 0], [0, 0, 3]], pbc=True), InvalidStructureError, "zero volume"),
     "overlap": (Atoms("Cu2", [[0, 0, 0], [0.01, 0, 0]], cell=[4, 4, 4], pbc=True), InvalidStructureError, "overlap"),
+    "overlap, symmetric": (
+        Atoms("Cu16", [[0, 0, z / 20] for z in range(16)], cell=[4, 4, 4], pbc=True),
+        InvalidStructureError,
+        r"Atoms \d+ \(Cu\) and \d+ \(Cu\) overlap",
+    ),
+    "overlap, molecule": (Atoms("CuO", [[0, 0, 0], [0.02, 0, 0]]), InvalidStructureError, "overlap"),
     "no vector": (Atoms("Cu", cell=[3, 0, 0], pbc=[True, True, False]), InvalidStructureError, "axis 1"),
     "nan molecule": (Atoms("CuO", [[0, 0, 0], [np.inf, 0, 0]]), InvalidStructureError, "infinite"),
 }
@@ -241,6 +247,14 @@ def test_bad_structure(calc, case, name):
     atoms, error, message = BAD[case]
     with pytest.raises(error, match=message):
         calc.get_property(name, atoms)
+
+
+def test_atoms_that_come_to_overlap_are_refused(calc, salt):
+    atoms = salt.copy()
+    calc.get_property("energy", atoms)
+    atoms.positions[1] = atoms.positions[0] + [0.05, 0, 0]
+    with pytest.raises(InvalidStructureError, match=r"Atoms 0 \(..\) and 1 \(..\) overlap"):
+        calc.get_property("energy", atoms)
 
 
 def test_left_handed_cell_and_far_away_atoms_give_the_same(calc, salt):

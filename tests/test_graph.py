@@ -466,7 +466,7 @@ def test_collate_mixes_plain_and_reduced_graphs():
     assert torch.bincount(batch.operation_crystal).tolist() == [1, group.order, 1]
     assert (batch.operation_rotation[0] == identity).all()
     assert len(batch.atom_crystal) == 2 * count + len(group.primitive)
-    with pytest.raises(ValueError, match="plain graph"):
+    with pytest.raises(ValueError, match="symmetry-reduced"):
         batch.with_geometry(torch.zeros(len(batch.atom_node), 3), batch.cell)
     assert not plain.is_reduced  # the inputs are not changed
 

@@ -1,14 +1,17 @@
-"""The neighbour list with a skin finds what a fresh search finds, whatever happened since."""
+"""The neighbour list with a skin, and the graph made of it, are what a fresh search finds, whatever happened since."""
+
+from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ase_comformer.graph import GraphSettings, neighbours
-from ase_comformer.neighbours import SkinNeighbours
+from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, neighbours
+from ase_comformer.neighbours import MovingGraph, SkinNeighbours
 
 CUTOFF = 4.0
 STRUCTURES = {
@@ -76,3 +79,46 @@ def test_small_moves_reuse_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_negative_skin_is_refused() -> None:
     with pytest.raises(ValueError, match="skin must not be negative"):
         SkinNeighbours(4.0, skin=-1.0)
+
+
+WITH_WAVES = GraphSettings(cutoff=CUTOFF, wave_cutoff=1.6)
+
+
+def assert_same_graph(moving: MovingGraph, atoms: Atoms) -> None:
+    """Edges in any order, everything else exactly."""
+    found, fresh = moving.of(atoms), build_graph(atoms, WITH_WAVES)
+    names = ("edge_receiver", "edge_atom", "edge_image", "edge_vector")
+    edges = [tuple(getattr(graph, name).numpy() for name in names) for graph in (found, fresh)]
+    assert edge_set(edges[0]) == edge_set(edges[1])
+    for name in {part.name for part in fields(CrystalGraph)} - set(names):
+        one, other = getattr(found, name), getattr(fresh, name)
+        assert (one is None and other is None) or torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("size", [0.001, 0.3])
+def test_a_graph_that_moves_is_the_graph_of_the_structure(name: str, size: float) -> None:
+    rng, atoms = np.random.default_rng(0), STRUCTURES[name].copy()
+    moving = MovingGraph(WITH_WAVES, 0.6, torch.float64, torch.device("cpu"))
+    for k in range(12):
+        if k % 3 == 2:
+            atoms.set_cell(atoms.cell.array @ (np.eye(3) + size * rng.uniform(-0.1, 0.1, (3, 3))), scale_atoms=True)
+        atoms.positions += size * rng.uniform(-1, 1, atoms.positions.shape)
+        if k == 6:
+            atoms.numbers[0] = 12
+        if k == 8:
+            atoms.pbc = atoms.pbc.any() and [True, True, False]
+        assert_same_graph(moving, atoms)
+
+
+def test_a_graph_that_moves_leaves_earlier_ones_alone() -> None:
+    atoms = STRUCTURES["NaCl"].copy()
+    moving = MovingGraph(WITH_WAVES, 0.6, torch.float64, torch.device("cpu"))
+    graphs, vectors = [], []
+    for _ in range(3):
+        graphs.append(moving.of(atoms))
+        vectors.append((graphs[-1].edge_vector.clone(), graphs[-1].atom_position.clone()))
+        atoms.positions += np.random.default_rng(1).normal(size=atoms.positions.shape) * 0.01
+    for graph, (edge, position) in zip(graphs, vectors, strict=True):
+        assert torch.equal(graph.edge_vector, edge)
+        assert torch.equal(graph.atom_position, position)

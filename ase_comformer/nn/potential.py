@@ -179,6 +179,7 @@ class ZBLRepulsion(nn.Module):
     """
 
     radius: Tensor
+    rate: Tensor
     screening: Tensor
 
     def __init__(self) -> None:
@@ -186,6 +187,9 @@ class ZBLRepulsion(nn.Module):
         self.every_pair = False
         radii = torch.as_tensor(covalent_radii[: MAX_ATOMIC_NUMBER + 1], dtype=torch.float64)
         self.register_buffer("radius", radii.nan_to_num(1.5), persistent=False)
+        # 1/A, those of both atoms add up to one over the screening length
+        rate = torch.arange(len(radii), dtype=torch.float64) ** 0.23 / (0.8854 * 0.529177)
+        self.register_buffer("rate", rate, persistent=False)
         self.register_buffer("screening", torch.tensor(_SCREENING, dtype=torch.float64).t(), persistent=False)
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry) -> Tensor:
@@ -212,14 +216,13 @@ class ZBLRepulsion(nn.Module):
         distance, weight = distance[chosen], graph.edge_weight[chosen]
         receiver, sender = graph.numbers[graph.edge_receiver[chosen]], graph.numbers[graph.edge_sender[chosen]]
         reach = (self.radius[receiver] + self.radius[sender]).to(distance.dtype)
-        first, second = receiver.to(distance.dtype), sender.to(distance.dtype)
-        length = 0.8854 * 0.529177 / (first**0.23 + second**0.23)
         factor, rate = self.screening.to(distance.dtype)
-        terms = torch.exp(torch.outer(distance / length, -rate)) * factor
-        screening, screening_slope = terms.sum(1), terms @ -rate / length
+        rates = torch.outer((self.rate[receiver] + self.rate[sender]).to(distance.dtype), -rate)
+        terms = torch.exp(rates * distance.unsqueeze(1)) * factor
+        screening, screening_slope = terms.sum(1), (terms * rates).sum(1)
         x = distance / reach
         envelope, envelope_slope = polynomial_envelope(x, 1.0), polynomial_envelope_slope(x, 1.0) / reach
-        coulomb = 0.5 * weight * 14.399645 * first * second / distance  # e^2 / (4 pi eps0) in eV A
+        coulomb = (0.5 * 14.399645) * weight * (receiver * sender) / distance  # e^2 / (4 pi eps0) in eV A
         energies = coulomb * screening * envelope
         return energies, coulomb * (screening_slope * envelope + screening * envelope_slope) - energies / distance
 

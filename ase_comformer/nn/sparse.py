@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: Entries of a matrix below which the full product takes less time than setting up one of the non-zeros.
+_SMALL_MATRIX = 8192
+
 
 class SparsePattern:
     """Where the non-zeros of a matrix (rows, width) are, row by row.
@@ -28,6 +31,8 @@ class SparsePattern:
 
     Attributes:
         rows: (K,) int64, row of every non-zero, of patterns from ``of_tensors``.
+        ends: (rows + 1,) int64, offsets with the number of non-zeros behind them.
+        flat: (K,) int64, position of every non-zero in the full matrix, row by row.
     """
 
     def __init__(
@@ -66,14 +71,20 @@ class SparsePattern:
         return pattern
 
     def _entries(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.columns, self.offsets, torch.repeat_interleave(torch.diff(self.ends()))
+        return self.columns, self.offsets, torch.repeat_interleave(torch.diff(self.ends))
 
+    @functools.cached_property
     def ends(self) -> Tensor:
-        """(rows + 1,) offsets with the number of non-zeros behind them."""
+        """See the class."""
         return torch.cat([self.offsets, self.offsets.new_tensor([len(self.columns)])])
 
+    @functools.cached_property
+    def flat(self) -> Tensor:
+        """See the class."""
+        return torch.repeat_interleave(torch.diff(self.ends)) * self.width + self.columns
+
     def _sorted(self) -> tuple[SparsePattern, Tensor]:
-        rows = torch.repeat_interleave(torch.diff(self.ends()))
+        rows = torch.repeat_interleave(torch.diff(self.ends))
         order = torch.argsort(self.columns, stable=True)
         counts = torch.bincount(self.columns, minlength=self.width)
         return SparsePattern(rows[order], torch.cumsum(counts, 0) - counts, len(self.offsets)), order
@@ -104,9 +115,11 @@ def bare_sampled(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
         return left.new_zeros(0)
     if pattern.rows is not None:  # for tracers; a sparse matrix takes a fifth of the time
         return (left[pattern.rows] * right[columns]).sum(1)
+    if len(left) * len(right) <= _SMALL_MATRIX:
+        return (left @ right.t()).flatten().index_select(0, pattern.flat)
     _silence_beta_warning()
     where = torch.sparse_csr_tensor(
-        pattern.ends(),
+        pattern.ends,
         columns,
         left.new_zeros(len(columns)),
         size=(len(pattern.offsets), pattern.width),
