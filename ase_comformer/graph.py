@@ -86,7 +86,7 @@ class CrystalGraph:
         atom_position: (A, 3) A, of graphs with waves.
         wave_vector: (B, K, 3) 1/A, with ``wave_weight`` (B, K) and ``wave_slope`` (B, K, 3), see ``waves.Waves``.
         wave_cutoff: (B,) 1/A, of the waves.
-        open_directions: (B, 3, 3) projector on the directions without periodicity; None where there are none.
+        open_directions: (B, 3, 3) projector on the directions without periodicity; None means there are none.
     """
 
     numbers: Tensor = _part("node")
@@ -300,7 +300,7 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalGraph:
     """Join batches into one; plain and reduced graphs may be mixed (plain ones get identity rotations).
 
     Raises:
-        ValueError: for an empty sequence, or if only some graphs carry a lattice frame.
+        ValueError: for an empty sequence, or if only some graphs carry a lattice frame or waves.
     """
     if not graphs:
         raise ValueError("collate got no graphs; pass at least one")
@@ -318,8 +318,8 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalGraph:
     for part in fields(CrystalGraph):
         values = [getattr(graph, part.name) for graph in graphs]
         if any(value is None for value in values):
-            if part.metadata["index"] == "frame" and not all(value is None for value in values):
-                raise ValueError("some graphs have a lattice frame and some do not; build all with the same settings")
+            if part.name.startswith(("frame_", "wave_")) and not all(value is None for value in values):
+                raise ValueError(f"some graphs have {part.name} and some do not; build all with the same settings")
             joined[part.name] = None
             continue
         if part.name in WAVE_PARTS:

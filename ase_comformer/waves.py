@@ -5,9 +5,10 @@ c(k) = 4 pi e^2 / (4 pi eps0) g(k) / (V k^2). The Coulomb interaction has g = 1;
 to zero at the cut-off, which leaves distant atoms as they are, takes the singularity from close ones and makes the sum
 finite and smooth in the cell. There is no k = 0: the macroscopic field is zero, as in any periodic calculation.
 
-Directions without periodicity get a box so large that its images do not matter: the interaction is cut where a slab
-ends (Ismail-Beigi, Phys. Rev. B 73, 233103 (2006), eq. 9), wires are kept ``_WIRE_GAP`` apart. Finite structures have
-no waves, see ``nn.electrostatics``. Index letters: B cells, K waves.
+In directions without periodicity the interaction of charges is cut off beyond the structure, and its images are kept
+out of that reach: for slabs with the kernel of Ismail-Beigi, Phys. Rev. B 73, 233103 (2006), for wires with that of
+Rozzi et al., Phys. Rev. B 73, 205119 (2006). What g leaves of the images falls with ``_MARGIN``, to some 1e-6 eV for
+polar slabs. Finite structures have no waves, see ``nn.electrostatics``. Index letters: B cells, K waves.
 """
 
 import functools
@@ -20,14 +21,21 @@ import torch
 from ase import Atoms
 from ase.units import _e, _eps0
 from numpy.typing import NDArray
+from scipy.special import j0, j1, k0, k1
 from torch import Tensor
+
+from ase_comformer.errors import InvalidStructureError
 
 #: e^2 / (4 pi eps0) in eV A.
 COULOMB = _e / (4 * math.pi * _eps0) * 1e10
 #: Power of the polynomial by which the interaction falls to zero: two derivatives are zero at the cut-off.
 ENVELOPE_POWER = 3
-#: A: steps of the size of boxes, so that it seldom changes; what is left around slabs; gaps between wires.
-_BOX_STEP, _SLAB_MARGIN, _WIRE_GAP = 5.0, 10.0, 40.0
+#: A: steps of the size of boxes, so that it seldom changes; reach of the interaction beyond the structure.
+_BOX_STEP, _MARGIN = 5.0, 40.0
+#: 1/A, below which a wave does not run along a slab or wire at all; in any strain such waves stay what they are.
+_FLAT = 1e-9
+#: Points of the reciprocal grid of a cell; more, of boxes of some 400 A, would take gigabytes.
+_LARGEST_GRID = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,15 @@ def waves_of_cells(cells: NDArray[np.float64], cutoff: float) -> Waves:
 
 def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[np.float64]:
     """(B, ., 3) reciprocal vectors, one of each pair; all that may be shorter than ``cutoff``, and others."""
-    reach = np.floor(cutoff * np.linalg.norm(cells, axis=2).max(axis=0, initial=0.0) / (2 * math.pi)).astype(int)
+    longest = np.linalg.norm(cells, axis=2).max(axis=0, initial=0.0)
+    reach = np.floor(cutoff * longest / (2 * math.pi))
+    if np.prod(2 * reach + 1) > _LARGEST_GRID:
+        raise InvalidStructureError(
+            f"A cell of {' x '.join(f'{x:.4g}' for x in longest)} Å is too large for the sum over plane waves (a box "
+            "around the atoms, in directions without periodicity). Set atoms.pbc = False where there is vacuum, and "
+            "remove atoms that are far from all others."
+        )
+    reach = reach.astype(int)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     # the grid is symmetric about its middle, which is zero
     half = grid[len(grid) // 2 + 1 :]
@@ -82,7 +98,7 @@ def waves_of(atoms: Atoms, cutoff: float) -> Waves:
         return Waves(np.zeros((1, 0, 3)), np.zeros((1, 0)), np.zeros((1, 0, 3)))
     box = _box(atoms)
     waves = _of_cell(box.tobytes(), cutoff)
-    return _cut_at_slab(waves, box[2]) if atoms.pbc.sum() == 2 else waves
+    return (_cut_at_slab if atoms.pbc.sum() == 2 else _cut_at_wire)(waves, box)
 
 
 #: Parts of a graph that waves are, each (B, K, ...).
@@ -137,30 +153,45 @@ def _normals(atoms: Atoms) -> NDArray[np.float64]:
 
 
 def _box(atoms: Atoms) -> NDArray[np.float64]:
-    """(3, 3) A, the periodic vectors before orthogonal ones that reach far beyond the atoms."""
+    """(3, 3) A, the periodic vectors before orthogonal ones of one length, twice the reach of the interaction."""
     periodic, normals = atoms.cell.array[atoms.pbc], _normals(atoms)
-    extent = np.ptp(atoms.positions @ normals.T, axis=0)
-    size = 2 * (_up(extent) + _SLAB_MARGIN) if len(normals) == 1 else _up(extent) + _WIRE_GAP
-    return np.concatenate([periodic, size[:, None] * normals])
+    extent = float(np.linalg.norm(np.ptp(atoms.positions @ normals.T, axis=0)))
+    reach = _BOX_STEP * math.ceil((extent + 1e-6) / _BOX_STEP) + _MARGIN
+    return np.concatenate([periodic, 2 * reach * normals])
 
 
-def _up(extent: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _BOX_STEP * np.ceil((extent + 1e-6) / _BOX_STEP)
+def _cut_at_slab(waves: Waves, box: NDArray[np.float64]) -> Waves:
+    """No interaction beyond half of the third vector of the box, which is normal to the others.
 
-
-def _cut_at_slab(waves: Waves, normal: NDArray[np.float64]) -> Waves:
-    """No interaction beyond half of the box in the direction of its third vector (3,)."""
-    height = np.linalg.norm(normal)
-    reach, unit = height / 2, normal / height
+    Reach R, waves k along the slab and n pi / R across it. Slopes across it are not made: atoms move there in a strain
+    and the box does not (``electrostatics``).
+    """
+    reach, unit = np.linalg.norm(box[2]) / 2, box[2] / np.linalg.norm(box[2])
     across = waves.vector @ unit
     within = waves.vector - across[:, :, None] * unit
     length = np.linalg.norm(within, axis=2)
-    flat = length < 1e-9  # these stay so in any strain of the slab
-    phase = across * reach
-    decay = np.exp(-length * reach)
-    factor = np.where(flat, 1 - np.cos(phase) - phase * np.sin(phase), 1 - decay * np.cos(phase))
-    along_within = np.where(flat, 0.0, reach * decay * np.cos(phase) / np.where(flat, 1.0, length))
-    along_normal = np.where(flat, -phase * reach * np.cos(phase), reach * decay * np.sin(phase))
-    change = along_within[:, :, None] * within + along_normal[:, :, None] * unit
-    slope = factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
-    return Waves(waves.vector, factor * waves.weight, slope)
+    flat = length < _FLAT
+    wave, decay = np.cos(across * reach), np.exp(-length * reach)
+    factor = np.where(flat, 1 - wave, 1 - decay * wave)
+    change = np.where(flat, 0.0, reach * decay * wave / np.where(flat, 1.0, length))[:, :, None] * within
+    return Waves(
+        waves.vector, factor * waves.weight, factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
+    )
+
+
+def _cut_at_wire(waves: Waves, box: NDArray[np.float64]) -> Waves:
+    """No interaction beyond a cylinder about the first vector of the box, half as wide as the others are long.
+
+    What vanishes in neutral structures is left out. Slopes as for slabs.
+    """
+    reach, unit = np.linalg.norm(box[2]) / 2, box[0] / np.linalg.norm(box[0])
+    along = waves.vector @ unit
+    across = np.linalg.norm(waves.vector - along[:, :, None] * unit, axis=2)
+    flat = np.abs(along) < _FLAT
+    x, y = np.where(flat, 1.0, np.abs(along) * reach), across * reach
+    factor = np.where(flat, 1 - j0(y), 1 + y * j1(y) * k0(x) - x * j0(y) * k1(x))
+    slope = np.where(flat, 0.0, x * j0(y) * k0(x) - y * j1(y) * k1(x)) * reach * np.sign(along)
+    change = slope[:, :, None] * unit
+    return Waves(
+        waves.vector, factor * waves.weight, factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
+    )

@@ -244,6 +244,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 @functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)  # networks outlive the call and may be trained further
 def _load(path: Path, device: str, dtype: torch.dtype, stamps: tuple[tuple[str, int, int], ...]) -> Model:
     """Cached on the time stamps of the folder's files, so a replaced file is read again."""
     card = _read_card(path)

@@ -28,8 +28,12 @@ STRUCTURES = {
     "triclinic": distorted(ALL_CRYSTALS["model -1"], 3),
     "slab": distorted(fcc111("Al", (1, 2, 2), vacuum=5.0)),
     "molecule": distorted(molecule("H2O", vacuum=3.0)),
+    "polar slab": distorted(bulk("AlN", "wurtzite", a=3.11, c=4.98).repeat((4, 1, 1)), 1),
+    "polar wire": distorted(bulk("AlN", "wurtzite", a=3.11, c=4.98).repeat((1, 1, 2)), 2),
     "wire": Atoms("CO", [[0, 0, 0], [1.2, 0.1, 0]], cell=[3, 0, 0], pbc=[True, False, False]),
 }
+STRUCTURES["polar slab"].pbc = (True, True, False)
+STRUCTURES["polar wire"].pbc = (False, False, True)
 
 
 class EnergyOnly(Calculator):

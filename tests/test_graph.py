@@ -476,7 +476,7 @@ def test_collate_of_nothing_or_of_different_settings_is_an_error():
         collate([])
     atoms = ALL_CRYSTALS["Si m-3m"]
     graphs = [build_graph(atoms, GraphSettings(lattice_frame=frame)) for frame in (True, False)]
-    with pytest.raises(ValueError, match="lattice frame"):
+    with pytest.raises(ValueError, match="frame_vector"):
         collate(graphs)
 
 

@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
+from ase_comformer.errors import InvalidStructureError
 from ase_comformer.graph import GraphSettings, build_graph, collate
 from ase_comformer.waves import COULOMB, open_directions, waves_of, waves_of_cells
 
@@ -82,3 +83,17 @@ def test_graphs_have_waves_where_settings_ask_for_them() -> None:
     assert not both.wave_weight[0].any()
     with pytest.raises(ValueError, match="does not move waves"):
         large.with_geometry(large.atom_position, large.cell)
+
+
+def test_cells_of_too_many_waves_are_refused() -> None:
+    with pytest.raises(InvalidStructureError, match=r"1e\+06 x 1e\+06 x 1e\+06 Å.*pbc = False"):
+        waves_of(Atoms("Cu", cell=[1e6] * 3, pbc=True), CUTOFF)
+    far = Atoms("Cu2", [[0, 0, 0], [0, 0, 1e6]], cell=[30, 30, 1], pbc=(True, True, False))
+    with pytest.raises(InvalidStructureError, match="far from all others"):
+        waves_of(far, CUTOFF)
+
+
+def test_graphs_with_and_without_waves_are_not_joined() -> None:
+    graphs = [build_graph(bulk("Na"), GraphSettings(cutoff=4.0, wave_cutoff=cutoff)) for cutoff in (0.0, CUTOFF)]
+    with pytest.raises(ValueError, match="wave_vector"):
+        collate(graphs)

@@ -42,8 +42,12 @@ def tiny_card(network: torch.nn.Module) -> dict:
 
 
 def tiny_potential(seed: int = 0) -> torch.nn.Module:
-    """A ``Potential`` with random weights."""
-    names = ("scalars", "vectors", "layers", "radial", "hidden", "graph_settings")
+    """A ``Potential`` with random weights, whose atoms have dipoles."""
+    names = ("scalars", "vectors", "layers", "radial", "hidden")
+    settings = {**TINY["graph_settings"], "wave_cutoff": 1.6}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return ARCHITECTURES["Potential"](**{name: TINY[name] for name in names})
+        network = ARCHITECTURES["Potential"](**{name: TINY[name] for name in names}, graph_settings=settings)
+        for parameter in network.dipole[2].parameters():  # zero before training
+            torch.nn.init.normal_(parameter, std=0.1)
+        return network

@@ -80,7 +80,7 @@ def _finite(graph: CrystalGraph) -> list[tuple[int, float]]:
     if graph.open_directions is None or graph.wave_cutoff is None:
         return []
     dimensions = graph.open_directions.diagonal(dim1=1, dim2=2).sum(1).tolist()
-    cutoffs = graph.wave_cutoff.tolist()
+    cutoffs = [round(cutoff, 6) for cutoff in graph.wave_cutoff.tolist()]  # the same in any precision
     return [(number, cutoff) for number, cutoff in enumerate(cutoffs) if dimensions[number] > 2.5]
 
 
@@ -92,20 +92,31 @@ def _of_waves(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
         on_atom, stress = on_atom + own, stress + change
     d_dipoles, gradient = on_atom[:, :3], on_atom[:, 3:].unflatten(1, (3, 3))
     forces = -(gradient * dipoles.unsqueeze(1)).sum(2)
-    stress = _in_open_directions(graph, stress, forces)
-    stress = (stress + stress.transpose(1, 2)) / (2 * graph.volume[:, None, None].to(stress.dtype))
+    stress = _in_open_directions(graph, (stress + stress.transpose(1, 2)) / 2, dipoles, d_dipoles, forces)
+    stress = stress / graph.volume[:, None, None].to(stress.dtype)
     return DipoleInteraction((dipoles * d_dipoles).sum(1) / 2, d_dipoles, forces, stress)
 
 
-def _in_open_directions(graph: CrystalGraph, stress: Tensor, forces: Tensor) -> Tensor:
-    """Where a structure is not periodic a strain moves its atoms alone, not the box that waves belong to."""
+def _in_open_directions(
+    graph: CrystalGraph, stress: Tensor, dipoles: Tensor, d_dipoles: Tensor, forces: Tensor
+) -> Tensor:
+    """Where a structure is not periodic a strain moves its atoms alone, not the box that waves belong to.
+
+    The box stays normal to a slab, so a shear of slab against normal turns the box with it: what the waves say of
+    tilted boxes is replaced by the atoms' virial and, as dipoles are not turned, by the torque on these.
+    """
     normal = graph.open_directions
     if normal is None or graph.atom_position is None or not bool(normal.any()):
         return stress
-    virial = torch.zeros_like(stress).index_add(
-        0, graph.atom_crystal, -graph.atom_position.unsqueeze(2) * forces.unsqueeze(1)
-    )
-    return stress + normal @ (virial - stress) @ normal
+
+    def summed(left: Tensor, right: Tensor) -> Tensor:
+        return torch.zeros_like(stress).index_add(0, graph.atom_crystal, left.unsqueeze(2) * right.unsqueeze(1))
+
+    virial, torque = summed(-graph.atom_position, forces), summed(d_dipoles, dipoles)
+    within = torch.eye(3, dtype=normal.dtype, device=normal.device) - normal
+    outside = normal @ (virial + virial.transpose(1, 2)) @ normal / 2
+    across = normal @ (virial - (torque - torque.transpose(1, 2)) / 2) @ within
+    return within @ stress @ within + outside + across + across.transpose(1, 2)
 
 
 def _parts(graph: CrystalGraph) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -190,6 +201,7 @@ def _pairs(position: Tensor, dipoles: Tensor, rows: Tensor, table: list[Tensor])
 
 
 @functools.lru_cache(maxsize=4)
+@torch.inference_mode(False)  # it outlives the call
 def _radial_table(cutoff: float) -> list[Tensor]:
     """v(s) as a spline: where its n parts begin (n,), and coefficients of f1, f2, f3 (7, n), (6, n), (5, n).
 

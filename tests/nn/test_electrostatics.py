@@ -7,7 +7,14 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph
-from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, is_interacting, on_atoms, on_nodes
+from ase_comformer.nn.electrostatics import (
+    DipoleInteraction,
+    _radial_table,
+    dipole_interaction,
+    is_interacting,
+    on_atoms,
+    on_nodes,
+)
 from ase_comformer.symmetry import analyse_space_group
 from ase_comformer.waves import COULOMB
 
@@ -104,14 +111,76 @@ def test_a_polar_layer_has_no_field_outside() -> None:
     assert energy(slab, dipoles) == pytest.approx(3 * alone, rel=2e-3)
 
 
-@pytest.mark.parametrize("pbc", [(True, True, True), (True, True, False), (False, False, False)])
+@pytest.mark.parametrize(("period", "cells", "size"), [(3.1, 301, 0.3), (60.0, 41, 3.0)])
+def test_a_wire_is_the_middle_of_a_long_chain(period: float, cells: int, size: float) -> None:
+    """Pairs of atoms, no waves, against waves; of a sparse wire the waves feel where they are cut."""
+    wire = Atoms("AlN", [[0, 0, 0], [1.5, 1.0, 0.3]], cell=[period, 0, 0], pbc=(True, False, False))
+    dipoles = size * random_dipoles(wire)
+    chain = wire.repeat((cells, 1, 1))
+    chain.pbc = False
+    middle = slice(len(wire) * (cells // 2), len(wire) * (cells // 2 + 1))
+    found, expected = interaction(wire, dipoles), interaction(chain, np.tile(dipoles, (cells, 1)))
+    for name in ("energies", "d_dipoles", "forces"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name)[middle], atol=2e-5, rtol=0)
+
+
+def test_wires_may_be_turned_about_their_axis() -> None:
+    wire = bulk("AlN", "wurtzite", a=3.11, c=4.98).repeat((2, 2, 1))
+    wire.pbc = (False, False, True)
+    dipoles, expected = random_dipoles(wire), energy(wire, random_dipoles(wire))
+    for angle in (20, 45):
+        turned = wire.copy()
+        turned.rotate(angle, "z")
+        turn = np.deg2rad(angle)
+        matrix = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+        assert energy(turned, dipoles @ matrix.T) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, True, False)])
+def test_energies_do_not_jump_where_the_box_grows(pbc: tuple[bool, bool, bool]) -> None:
+    atoms = Atoms("NaCl", [[0, 0, 0], [1, 2, 5.0 - 1e-7]], cell=[5, 5, 5], pbc=pbc)
+    dipoles = random_dipoles(atoms)
+    before = interaction(atoms, dipoles)
+    atoms.positions[1, 2] += 2e-7
+    after = interaction(atoms, dipoles)
+    torch.testing.assert_close(after.energies, before.energies, atol=3e-5, rtol=0)
+    torch.testing.assert_close(after.forces, before.forces, atol=3e-5, rtol=0)
+
+
+def sparse(pbc: tuple[bool, bool, bool]) -> Atoms:
+    """Atoms in a cell so long that waves along slabs and wires feel where these are cut."""
+    positions = np.random.default_rng(3).uniform(size=(5, 3)) @ np.diag([90.0, 6.0, 7.0])
+    return Atoms("H5", positions, cell=[[90.0, 0.5, 0.0], [0.3, 5.0, 0.2], [0.0, -0.4, 6.0]], pbc=pbc)
+
+
+PERIODICITIES = [(True, True, True), (True, True, False), (True, False, True), (True, False, False)]
+
+
+@pytest.mark.parametrize("pbc", PERIODICITIES)
+def test_stress_is_the_derivative_in_a_strain(pbc: tuple[bool, bool, bool]) -> None:
+    """Of the dipoles as they are."""
+    atoms = sparse(pbc)
+    dipoles, step = random_dipoles(atoms), 1e-4
+    found = interaction(atoms, dipoles).stress[0] * atoms.get_volume()
+    for x, y in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
+        change = []
+        for sign in (1, -1):
+            strain = np.zeros((3, 3))
+            strain[x, y] = step * sign
+            strained = atoms.copy()
+            deformation = np.eye(3) + (strain + strain.T) / 2
+            strained.set_cell(atoms.cell.array @ deformation)
+            strained.positions = atoms.positions @ deformation
+            change.append(energy(strained, dipoles))
+        assert float(found[x, y]) == pytest.approx((change[0] - change[1]) / (2 * step), abs=3e-7)
+
+
+@pytest.mark.parametrize("pbc", [*PERIODICITIES, (False, False, False)])
 def test_forces_and_fields_are_derivatives(pbc: tuple[bool, bool, bool]) -> None:
-    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
-    atoms.rattle(0.2, seed=3)
-    atoms.pbc = pbc
+    atoms = sparse(pbc)
     dipoles, step = random_dipoles(atoms), 1e-4
     found = interaction(atoms, dipoles)
-    for atom, axis in ((0, 0), (3, 1), (6, 2)):
+    for atom, axis in ((0, 0), (3, 1), (4, 2)):
         changes, turned = [], []
         for sign in (1, -1):
             moved, other = atoms.copy(), dipoles.copy()
@@ -157,3 +226,9 @@ def test_small_cells_have_nothing_to_interact_over() -> None:
     assert not is_interacting(build_graph(bulk("NaCl", "rocksalt", a=5.6), GraphSettings(cutoff=3.0)))
     assert is_interacting(build_graph(molecule("H2O"), SETTINGS))
     assert is_interacting(build_graph(bulk("NaCl", "rocksalt", a=5.6, cubic=True), SETTINGS))
+
+
+def test_what_is_kept_between_calls_may_serve_training() -> None:
+    with torch.inference_mode():
+        energy(molecule("H2O"), random_dipoles(molecule("H2O")))
+    assert not any(part.is_inference() for part in _radial_table(SETTINGS.wave_cutoff))
