@@ -40,8 +40,8 @@ LARGEST_PART = 10_000
 #: Edges below which threads wait for each other longer than they work.
 SMALLEST_SHARED = 300
 #: Atoms below which the plain graph of a single structure is as fast, and above which looking for symmetry costs more
-#: than it saves (spglib is quadratic).
-_SYMMETRY_ATOMS = (16, 200)
+#: than it saves (spglib is quadratic); atoms below which it costs more in batches.
+_SYMMETRY_ATOMS, _SYMMETRY_ATOMS_IN_BATCHES = (16, 200), 9
 
 
 @dataclass
@@ -97,8 +97,9 @@ class EnergySurface:
         return self.evaluate_batch([crystal])[0]
 
     def prepare(self, atoms: Atoms, *, use_symmetry: bool = True) -> SurfaceCrystal:
-        """The graph of a structure, reduced where symmetry is exact (and ``use_symmetry`` here and of the object)."""
-        crystal = self._reduced(atoms) if self.use_symmetry and use_symmetry else None
+        """The graph of a structure for a batch, reduced where symmetry is exact, allowed and worth it."""
+        worthwhile = len(atoms) >= _SYMMETRY_ATOMS_IN_BATCHES and self.use_symmetry and use_symmetry
+        crystal = self._reduced(atoms) if worthwhile else None
         return crystal or SurfaceCrystal(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
 
     @torch.inference_mode()
