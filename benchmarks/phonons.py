@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 from rich.table import Table
@@ -106,7 +107,7 @@ def errors(found: Phonons, record: dict[str, Any]) -> dict[str, float]:
 
 
 def evaluate(
-    records: Sequence[dict[str, Any]], positions: str, calculator: GMTNetCalculator, predictor: Predictor
+    records: Sequence[dict[str, Any]], positions: str, calculator: Calculator, predictor: Predictor
 ) -> Iterator[tuple[str, dict[str, float] | str]]:
     """(id and formula, errors or what went wrong) of every record; unconverged relaxations have ``unconverged`` = 1."""
     for record in records:

@@ -1,0 +1,140 @@
+"""Accuracy beside CHGNet, same crystals, same protocol: ``python -m benchmarks.beside_chgnet``.
+
+Phonons as in ``benchmarks.phonons`` (PBEsol DFT), elastic constants from stress and the volumes of the cells relaxed
+for them nearly as in ``benchmarks.elastic_from_stress`` (PBE DFT), of crystals spread over the test splits, with at
+most ``LARGEST`` atoms and elements that the model covers. Only crystals for which both give a result are compared;
+failures are counted. CHGNet (extra ``compare``) was trained on relaxations of the Materials Project, so these crystals
+or their like are not new to it; their formulas are to the model shipped here.
+"""
+
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from rich.table import Table
+
+from ase_comformer import GMTNetCalculator
+from ase_comformer.elasticity import elastic_tensor_from_stress
+from ase_comformer.predictor import Predictor
+from ase_comformer.training.data import Record, load_records
+from ase_comformer.training.moduli import voigt_reuss_hill
+from benchmarks.phonons import evaluate, reference
+from benchmarks.surface import Clock, one_thread, parser, prepare_console, relax, spread
+
+LARGEST = 20
+
+
+class Forces:
+    """What ``benchmarks.phonons`` asks of a predictor, from an ASE calculator."""
+
+    def __init__(self, calculator: Calculator) -> None:
+        self.calculator = calculator
+
+    def predict(self, atoms: Sequence[Atoms], properties: Sequence[str], **_: Any) -> list[dict[str, Any]]:
+        """Forces alone."""
+        return [{name: self.calculator.get_property(name, each).copy() for name in properties} for each in atoms]
+
+
+def phonon_errors(records: list[dict[str, Any]], calculator: Calculator, predictor: Any) -> dict[str, dict[str, float]]:
+    """Crystal -> errors, of those that gave any."""
+    outcomes = evaluate(records, "relaxed", calculator, predictor)
+    return {name: found for name, found in outcomes if not isinstance(found, str)}
+
+
+def elastic_errors(records: Sequence[Record], calculator: Calculator) -> dict[str, dict[str, float]]:
+    """Crystal -> errors of moduli (GPa) and of the relaxed volume (%), of those that gave any."""
+    found = {}
+    for record in records:
+        atoms = record.atoms.copy()
+        atoms.calc = calculator
+        if relax(atoms, fmax=5e-3, steps=200, cell=True, symprec=1e-2).error:
+            continue
+        try:
+            fit = elastic_tensor_from_stress(atoms, fmax=5e-3)
+        except Exception:  # counted by what is missing
+            continue
+        own, label = voigt_reuss_hill(fit.tensor), voigt_reuss_hill(np.asarray(record.labels["elastic_tensor"]))
+        found[record.id] = {
+            "bulk": abs(own.bulk - label.bulk),
+            "shear": abs(own.shear - label.shear),
+            "softness": 100 * (own.bulk / label.bulk - 1),
+            "volume": 100 * abs(atoms.get_volume() / record.atoms.get_volume() - 1),
+        }
+    return found
+
+
+#: Key -> heading, and whether the median is shown instead of the mean.
+PHONONS = {
+    "grid": ("frequencies, 2x2x2 grid: MAE (THz)", False),
+    "gamma_optical": ("optical modes at Γ: MAE (THz)", False),
+    "highest": ("highest frequency: MAE (THz)", False),
+    "highest_bias": ("highest frequency: median bias (%)", True),
+    "spurious": ("stable crystals with a soft mode (share)", False),
+}
+ELASTIC = {
+    "bulk": ("K from stress: MAE (GPa)", False),
+    "shear": ("G from stress: MAE (GPa)", False),
+    "softness": ("K from stress: median bias (%)", True),
+    "volume": ("relaxed volume: median error (%)", True),
+}
+
+
+def rows(table: Table, shown: dict[str, tuple[str, bool]], found: list[dict[str, dict[str, float]]]) -> None:
+    """One row per figure, of the crystals that all have."""
+    common = set.intersection(*(set(each) for each in found))
+    for key, (heading, is_median) in shown.items():
+        average = np.nanmedian if is_median else np.nanmean
+        values = [f"{average([each[name][key] for name in common]):.3g}" for each in found]
+        table.add_row(heading, str(len(common)), *values)
+
+
+def main() -> None:
+    """Print one table."""
+    made = parser(__doc__, crystals=40, dtype="float64")
+    given = made.parse_args()
+    try:
+        from chgnet.model.dynamics import CHGNetCalculator
+    except ModuleNotFoundError as error:
+        raise SystemExit("CHGNet is not installed here: pip install 'ase-comformer[compare]'") from error
+    one_thread()
+    console, clock = prepare_console(), Clock()
+    warnings.filterwarnings("ignore", message="Mesh")
+    ours = GMTNetCalculator(model=given.model, dtype=given.dtype)
+    theirs = CHGNetCalculator(use_device="cpu")
+    calculators = {
+        "ase-comformer": (ours, Predictor(model=given.model, dtype=given.dtype)),
+        "CHGNet": (theirs, Forces(theirs)),
+    }
+    covered = set(ours.describe("energy")["elements"])
+    crystals = [r for r in reference(given.data, 0) if len(r["numbers"]) <= LARGEST]
+    crystals = spread([r for r in crystals if set(map(str, Atoms(r["numbers"]).symbols)) <= covered], given.crystals)
+    solids = [r for r in load_records("elastic_mp", given.data, (given.split,)) if len(r.atoms) <= LARGEST]
+    solids = spread([r for r in solids if set(map(str, r.atoms.symbols)) <= covered], given.crystals)
+    table = Table(
+        title=f"model {given.model}, {len(crystals)} crystals with phonons, {len(solids)} with elastic constants"
+    )
+    for heading in ("", "crystals", *calculators):
+        table.add_column(heading, justify="left" if not heading else "right")
+    lines, phonons, elastic = [], [], []
+    for name, (calculator, predictor) in calculators.items():
+        start = time.process_time()
+        phonons.append(phonon_errors(crystals, calculator, predictor))
+        elastic.append(elastic_errors(solids, calculator))
+        missing = len(crystals) - len(phonons[-1]), len(solids) - len(elastic[-1])
+        lines.append(
+            f"{name}: {time.process_time() - start:.0f} s of CPU; without result: {missing[0]} phonons, {missing[1]} "
+            "elastic constants"
+        )
+    rows(table, PHONONS, phonons)
+    rows(table, ELASTIC, elastic)
+    console.print(table)
+    for line in [*lines, str(clock)]:
+        console.print(line)
+
+
+if __name__ == "__main__":
+    main()
