@@ -31,6 +31,15 @@ class _Pairs:
     image: NDArray[np.int64]
 
 
+@dataclass
+class _Near:
+    """Which pairs were neighbours in the last call: a mask, and their receivers, senders and images."""
+
+    pairs: _Pairs
+    chosen: NDArray[np.bool_]
+    edges: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
 class SkinNeighbours:
     """Directed edges within ``cutoff`` of successive structures; their arrays but the vectors are not to be changed.
 
@@ -44,9 +53,7 @@ class SkinNeighbours:
             raise ValueError(f"skin must not be negative, got {skin}; 0 switches it off")
         self.cutoff, self.skin = cutoff, skin
         self._pairs: _Pairs | None = None
-        # which of the pairs were neighbours in the last call, and their receivers, senders and images
-        self._near: tuple[NDArray[np.bool_], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] | None
-        self._near = None
+        self._near: _Near | None = None
 
     def edges(self, atoms: Atoms) -> Neighbours:
         """Receiver (E,), sender (E,), image (E, 3), vector (E, 3) in A, each directed edge exactly once.
@@ -59,13 +66,14 @@ class SkinNeighbours:
             receiver, sender, image, _ = neighbours(atoms, wide)
             cell, positions = atoms.cell.complete().array, atoms.positions.copy()
             pairs = _Pairs(atoms.numbers.copy(), atoms.pbc.copy(), cell, positions, receiver, sender, image)
-            self._pairs, self._near = pairs, None
+            self._pairs = pairs
         receiver, sender, image = pairs.receiver, pairs.sender, pairs.image
         vector = atoms.positions[sender] - atoms.positions[receiver] + image @ atoms.cell.array
         near = np.einsum("ex,ex->e", vector, vector) < self.cutoff**2
-        if self._near is None or not np.array_equal(self._near[0], near):
-            self._near = near, (receiver[near], sender[near], image[near])
-        return *self._near[1], vector[near]
+        last = self._near  # read once: another thread may change it
+        if last is None or last.pairs is not pairs or not np.array_equal(last.chosen, near):
+            last = self._near = _Near(pairs, near, (receiver[near], sender[near], image[near]))
+        return *last.edges, vector[near]
 
     def _covers(self, pairs: _Pairs, atoms: Atoms) -> bool:
         same = np.array_equal(pairs.numbers, atoms.numbers) and np.array_equal(pairs.pbc, atoms.pbc)

@@ -122,3 +122,23 @@ def test_a_graph_that_moves_leaves_earlier_ones_alone() -> None:
     for graph, (edge, position) in zip(graphs, vectors, strict=True):
         assert torch.equal(graph.edge_vector, edge)
         assert torch.equal(graph.atom_position, position)
+
+
+def test_a_call_of_another_thread_in_between_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms, other = STRUCTURES["NaCl"].copy(), STRUCTURES["NaCl"].copy()
+    other.rattle(0.15, seed=1)
+    finder = SkinNeighbours(CUTOFF, skin=1.5)
+    assert edge_set(finder.edges(atoms)) != edge_set(finder.edges(other))
+    finder.edges(atoms)
+    original, interrupted = np.array_equal, []
+
+    def interrupting(one: np.ndarray, two: np.ndarray) -> bool:
+        result = original(one, two)
+        if len(one) > len(atoms) and not interrupted:  # the mask of pairs
+            interrupted.append(True)
+            finder.edges(other)
+        return result
+
+    monkeypatch.setattr(np, "array_equal", interrupting)
+    assert_same(finder, atoms)
+    assert interrupted
