@@ -173,10 +173,8 @@ def _cut_at_slab(waves: Waves, box: NDArray[np.float64]) -> Waves:
     flat = length < _FLAT
     wave, decay = np.cos(across * reach), np.exp(-length * reach)
     factor = np.where(flat, 1 - wave, 1 - decay * wave)
-    change = np.where(flat, 0.0, reach * decay * wave / np.where(flat, 1.0, length))[:, :, None] * within
-    return Waves(
-        waves.vector, factor * waves.weight, factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
-    )
+    change = np.where(flat, 0.0, reach * decay * wave / np.where(flat, 1.0, length))
+    return _scaled(waves, factor, change[:, :, None] * within)
 
 
 def _cut_at_wire(waves: Waves, box: NDArray[np.float64]) -> Waves:
@@ -191,7 +189,10 @@ def _cut_at_wire(waves: Waves, box: NDArray[np.float64]) -> Waves:
     x, y = np.where(flat, 1.0, np.abs(along) * reach), across * reach
     factor = np.where(flat, 1 - j0(y), 1 + y * j1(y) * k0(x) - x * j0(y) * k1(x))
     slope = np.where(flat, 0.0, x * j0(y) * k0(x) - y * j1(y) * k1(x)) * reach * np.sign(along)
-    change = slope[:, :, None] * unit
-    return Waves(
-        waves.vector, factor * waves.weight, factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
-    )
+    return _scaled(waves, factor, slope[:, :, None] * unit)
+
+
+def _scaled(waves: Waves, factor: NDArray[np.floating], change: NDArray[np.floating]) -> Waves:
+    """Weights times factors (B, K), whose derivatives in the wave vector are (B, K, 3)."""
+    slope = factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
+    return Waves(waves.vector, factor * waves.weight, slope)
