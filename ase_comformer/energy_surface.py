@@ -94,13 +94,21 @@ class EnergySurface:
             self._unsymmetric = composition if crystal is None else None
         if crystal is None:
             crystal = SurfaceCrystal(atoms, self._moving.of(atoms), np.arange(len(atoms)))
+        _check_close_atoms(crystal)
         return self.evaluate_batch([crystal])[0]
 
     def prepare(self, atoms: Atoms, *, use_symmetry: bool = True) -> SurfaceCrystal:
-        """The graph of a structure for a batch, reduced where symmetry is exact, allowed and worth it."""
+        """The graph of a structure for a batch, reduced where symmetry is exact, allowed and worth it.
+
+        Raises:
+            InvalidStructureError: atoms closer than ``structure.TOUCHING``.
+        """
         worthwhile = len(atoms) >= _SYMMETRY_ATOMS_IN_BATCHES and self.use_symmetry and use_symmetry
         crystal = self._reduced(atoms) if worthwhile else None
-        return crystal or SurfaceCrystal(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
+        if crystal is None:
+            crystal = SurfaceCrystal(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
+        _check_close_atoms(crystal)
+        return crystal
 
     @torch.inference_mode()
     def evaluate_batch(self, crystals: Sequence[SurfaceCrystal]) -> list[dict[str, Any]]:
@@ -109,8 +117,6 @@ class EnergySurface:
         Where the networks expect errors of themselves, or are several, also energy_uncertainty (eV) and
         forces_uncertainty (N,) eV/A, of one force component: about 68 % of the errors are smaller.
         """
-        for crystal in crystals:
-            _check_close_atoms(crystal)
         graph = collate([crystal.graph for crystal in crystals]).to(dtype=self.dtype, device=self.device)
         small = len(graph.edge_receiver) < SMALLEST_SHARED
         with single_thread() if small else contextlib.nullcontext():

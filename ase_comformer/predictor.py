@@ -186,13 +186,13 @@ class Predictor:
                 prepared.surface = self.surface.prepare(prepared.atoms)
         return prepared
 
-    def _validate_surface(self, atoms: Atoms, *, distances: bool = True) -> None:
-        validate_surface_structure(atoms, distances=distances)
+    def _validate_surface(self, atoms: Atoms) -> None:
+        validate_surface_structure(atoms)
         validate_elements(atoms, self.model.elements("energy"), "energy")
 
     def _evaluate_surface(self, atoms: Atoms, names: Sequence[str]) -> Result:
         """All results of the energy surface: they cost no more than one of them."""
-        self._validate_surface(atoms, distances=False)  # the surface sees them in its neighbour list
+        self._validate_surface(atoms)
         assert self.surface is not None
         with shielded_device("cpu"):
             found = self.surface.evaluate(bare(atoms))

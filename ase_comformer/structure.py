@@ -74,22 +74,20 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
     warn_about_ignored(atoms)
 
 
-def validate_surface_structure(atoms: Atoms, *, distances: bool = True) -> None:
-    """Check a structure whose energy and forces are asked for: any ``pbc``, atoms as close as dynamics bring them.
+def validate_surface_structure(atoms: Atoms) -> None:
+    """Check a structure whose energy and forces are asked for, any ``pbc``, but for overlapping atoms.
 
-    Args:
-        atoms: the structure.
-        distances: also look for overlapping atoms; False where the caller does so when it knows the neighbours.
+    Those are seen where neighbours are found (``energy_surface``), without a search of their own.
 
     Raises:
         InvalidStructureError: no atoms, NaN or infinite cell or positions, a periodic direction without a lattice
-            vector, no volume, or atoms closer than ``TOUCHING``.
+            vector, or no volume.
 
     Warns:
         UserWarning: as :func:`validate_atoms`.
     """
     if not isinstance(atoms, Atoms) or len(atoms) == 0 or atoms.pbc.all():
-        validate_structure(atoms, minimum_distance=TOUCHING, distances=distances)
+        validate_structure(atoms, minimum_distance=TOUCHING, distances=False)
         return
     missing = [axis for axis in range(3) if atoms.pbc[axis] and not atoms.cell.array[axis].any()]
     if missing:
@@ -103,8 +101,6 @@ def validate_surface_structure(atoms: Atoms, *, distances: bool = True) -> None:
     if atoms.pbc.any():
         whole = Atoms(cell=atoms.cell.complete(), pbc=True)
         _validate_cell(whole, TOUCHING)
-    if distances:
-        validate_distances(atoms, TOUCHING)
     warn_about_ignored(atoms)
 
 
