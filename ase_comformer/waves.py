@@ -7,8 +7,8 @@ finite and smooth in the cell. There is no k = 0: the macroscopic field is zero,
 
 In directions without periodicity the interaction of charges is cut off beyond the structure, and its images are kept
 out of that reach: for slabs with the kernel of Ismail-Beigi, Phys. Rev. B 73, 233103 (2006), for wires with that of
-Rozzi et al., Phys. Rev. B 73, 205119 (2006). What g leaves of the images falls with ``_MARGIN``, to some 1e-6 eV for
-polar slabs. Finite structures have no waves, see ``nn.electrostatics``. Index letters: B cells, K waves.
+Rozzi et al., Phys. Rev. B 73, 205119 (2006). What g leaves of the images falls with ``_MARGIN``; tests
+hold it below 3e-5 eV. Finite structures have no waves, see ``nn.electrostatics``. Index letters: B cells, K waves.
 """
 
 import functools

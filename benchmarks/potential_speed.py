@@ -3,7 +3,8 @@
 Each row is a process of its own with one or two threads: warm medians of wall and CPU time through the ASE calculator,
 for a structure whose atoms moved a little since the last call, as in dynamics and relaxations. "first" is a structure
 never seen before (space-group search, neighbour list). Distorted crystals have no symmetry; symmetric ones keep theirs
-(the cell breathes between the calls), once on the reduced graph, which is the default, once on the plain one.
+(the cell breathes between the calls), once as by default, which is on the reduced graph unless they are small, once
+on the plain one.
 CHGNet (``pip install 'ase-comformer[compare]'``) is measured the same way, in the same run, where it can be imported.
 Floor (issue 4): three times faster than CHGNet at every size, in CPU time on one thread, in wall time on two.
 Anchors: DESIGN.md section 10.
