@@ -4,6 +4,7 @@
     python training_data/make_frames.py substituted-light SEED CRYSTALS FILE.npz
     python training_data/make_frames.py strained SEED FILE.npz ...           # this project's environment
     python training_data/make_frames.py strained-hypothetical SEED CRYSTALS FILE.npz ...
+    python training_data/make_frames.py varied SEED CRYSTALS SPLIT FILE.npz ...  # this project's environment
     python training_data/make_frames.py label FILE.npz ... TEACHER           # environment of TEACHER/setup.sh
     python training_data/make_frames.py join NAME FILE.npz ...               # this project's environment
 
@@ -12,22 +13,23 @@ a small pressure with the shipped potential and distorts each four times; ``subs
 up to twelve atoms that contain hydrogen, boron, carbon or nitrogen, whose bonds are short. ``strained`` distributes the
 training crystals of up to twelve atoms over the files, each strained a little one way and the opposite way, for what
 elastic constants are made of; ``strained-hypothetical`` does so with simple metals and alloys, with molecules in boxes
-and with crystals made by exchanging elements of those with published elastic constants. ``label`` adds energies, forces
-and stresses of the potential in the folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps
-what is fit for training and writes ``NAME_frames.npz`` beside this script, in the layout of ``labelled_frames.npz`` of
-the data package.
+and with crystals made by exchanging elements of those with published elastic constants. ``varied`` makes slabs,
+defects, clusters, molecules, hot crystals, crystals pulled apart (``varied.py``) and isolated atoms, of formulas of one
+split. ``label`` adds energies, forces and stresses of the potential in the folder TEACHER (``teacher.py``,
+``Teacher.label``) to the files. ``join`` keeps what is fit for training and writes ``NAME_frames.npz`` beside this
+script, in the layout of ``labelled_frames.npz`` of the data package (``frame_files.py``).
 """
 
 import itertools
 import sys
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from frame_files import join, label, write
 
 LARGEST_PARENT, LARGEST_LIGHT_PARENT = 8, 12  # atoms, of crystals to substitute in
 LARGEST_STRAINED, LARGEST_STRAINED_TWICE = 12, 6  # atoms
@@ -37,7 +39,6 @@ METALLIC_WEIGHT = 4  # how often crystals of metals alone are drawn
 SIMILAR_GUEST = 0.6  # probability that a dilute alloy is one of similar elements
 SMALL_DILUTE = 0.3  # share of the dilute alloys that have eight atoms; the others have sixteen or eighteen
 MOLECULAR_GAPS = (2.2, 2.6, 3.1, 3.7)  # A, from a molecule to its images
-LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
 
 
 def crystal(frames: Any, k: int) -> Atoms:
@@ -62,11 +63,11 @@ def parents() -> list[Atoms]:
     return crystals
 
 
-def undistorted(largest: int) -> list[Atoms]:
-    """One frame of every labelled training crystal of so many atoms at most, undistorted where there is one."""
+def undistorted(largest: int, split: str = "train") -> list[Atoms]:
+    """One frame of every labelled crystal of the split of so many atoms at most, undistorted where there is one."""
     from ase_comformer.training.frames import load_frames
 
-    frames = load_frames("labelled", ["train"], None, largest)
+    frames = load_frames("labelled", [split], None, largest)
     chosen: dict[str, int] = {}
     for k in np.argsort(frames.kind != "asis", kind="stable"):
         chosen.setdefault(str(frames.group[k]), int(k))
@@ -262,99 +263,41 @@ def write_strained_hypothetical(seed: int, count: int, paths: list[Path]) -> Non
         write([frame for k in order[part :: len(paths)] for frame in made[k]], path)
 
 
-def write(made: list[tuple[Atoms, str, str]], path: Path, **labels: np.ndarray) -> None:
-    """Frames, variants and groups in the layout of ``labelled_frames.npz``, and what is known of them."""
-    frames, variants, groups = zip(*made, strict=True)
-    np.savez_compressed(
-        path,
-        ptr=np.concatenate([[0], np.cumsum([len(atoms) for atoms in frames])]),
-        numbers=np.concatenate([atoms.numbers for atoms in frames]).astype(np.uint8),
-        positions=np.concatenate([atoms.positions for atoms in frames]).astype(np.float32),
-        cell=np.array([atoms.cell.array for atoms in frames], dtype=np.float32),
-        variant=np.array(variants),
-        base_id=np.array(groups),
-        **labels,
-    )
+def write_varied(seed: int, count: int, split: str, paths: list[Path]) -> None:
+    """Two copies of each structure of ``varied.py``, then isolated atoms, without labels, evenly over the files."""
+    from varied import KINDS, heated, isolated_pairs
 
-
-def structures_of(data: dict[str, Any]) -> list[Atoms]:
-    """The frames of a file."""
-    slices = [slice(a, b) for a, b in itertools.pairwise(data["ptr"])]
-    return [
-        Atoms(data["numbers"][s], positions=data["positions"][s], cell=cell, pbc=True)
-        for s, cell in zip(slices, data["cell"], strict=True)
-    ]
-
-
-def label(paths: list[Path], folder: Path) -> None:
-    """Add labels to files; frames with elements that the potential does not know get none (NaN)."""
-    sys.path.insert(0, str(folder))
-    from teacher import Teacher  # type: ignore[import-not-found]
-
-    teacher = Teacher()
-    for path in paths:
-        data = dict(np.load(path))
-        frames = structures_of(data)
-        known = [k for k, atoms in enumerate(frames) if set(atoms.numbers.tolist()) <= set(teacher.elements)]
-        known.sort(key=lambda k: len(frames[k]))
-        energy, stress = np.full(len(frames), np.nan), np.full((len(frames), 6), np.nan, dtype=np.float32)
-        forces = np.full((len(data["numbers"]), 3), np.nan, dtype=np.float32)
-        found = teacher.label([frames[k] for k in known])
-        for k, (value, force, matrix) in zip(known, found, strict=True):
-            energy[k], forces[data["ptr"][k] : data["ptr"][k + 1]] = value, force
-            stress[k] = matrix[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        np.savez_compressed(path, **data | {"energy": energy, "forces": forces, "stress": stress})
-
-
-def fit_for_training(atoms: Atoms, forces: np.ndarray, stress: np.ndarray) -> bool:
-    """Whether labels are known and of a usual size, and no atoms overlap."""
-    if not np.isfinite(forces).all() or np.abs(forces).max() > LARGEST_FORCE or np.abs(stress).max() > LARGEST_STRESS:
-        return False
-    distances = atoms.get_all_distances(mic=True)[np.triu_indices(len(atoms), 1)]
-    return bool(distances.min(initial=np.inf) > SHORTEST_PAIR)
-
-
-def join(name: str, paths: list[Path]) -> None:
-    """Write ``NAME_frames.npz``; of hypothetical crystals of one formula and size the first is kept."""
+    from ase_comformer.predictor import Predictor
     from ase_comformer.training.data import split_of
 
-    kept: dict[str, list[Any]] = {}
-    first: dict[tuple[str, int], str] = {}
-    for path in paths:
-        data = dict(np.load(path))
-        slices, groups = [slice(a, b) for a, b in itertools.pairwise(data["ptr"])], data["base_id"].tolist()
-        frames = structures_of(data)
-        fit = [k for k, s in enumerate(slices) if fit_for_training(frames[k], data["forces"][s], data["stress"][k])]
-        left = Counter(groups[k] for k in fit)
-        for k in fit:
-            if name == "strained" and left[groups[k]] < 2:  # half a pair
-                continue
-            rows, group = slices[k], groups[k]
-            formula = frames[k].get_chemical_formula(empirical=True)
-            repeated = name == "substituted" and first.setdefault((formula, len(frames[k])), group) != group
-            if repeated or split_of(formula) != "train":
-                continue
-            values = {
-                "numbers": data["numbers"][rows],
-                "positions": data["positions"][rows],
-                "forces": data["forces"][rows],
-                "cell": data["cell"][k],
-                "energy": data["energy"][k],
-                "stress": data["stress"][k],
-                "formula": formula,
-                "split": "train",
-                "variant": data["variant"][k],
-                "base_id": group,
-            }
-            for key, value in values.items():
-                kept.setdefault(key, []).append(value)
-    per_atom = ("numbers", "positions", "forces")
-    counts = [len(numbers) for numbers in kept["numbers"]]
-    np.savez_compressed(
-        Path(__file__).with_name(f"{name}_frames.npz"),
-        ptr=np.concatenate([[0], np.cumsum(counts)]),
-        **{key: np.concatenate(v) if key in per_atom else np.array(v) for key, v in kept.items()},
-    )
+    warnings.filterwarnings("ignore", category=UserWarning)
+    random, known = np.random.default_rng(seed), undistorted(LARGEST_LIGHT_PARENT, split)
+    made: list[list[tuple[Atoms, str, str]]] = []
+    for kind, settings in KINDS.items():
+        structures: list[Atoms] = []
+        while len(structures) < settings.share * count:
+            atoms = settings.make(known[random.integers(len(known))], random)
+            if atoms is not None and split_of(atoms.get_chemical_formula(empirical=True)) == split:
+                structures.append(atoms)
+        pairs = [[atoms.copy(), atoms] for atoms in structures]
+        if kind == "hot":  # two moments of one trajectory
+            predictor, pairs = Predictor(), []
+            for first in range(0, len(structures), 192):
+                batch = structures[first : first + 192]
+                sound = heated(batch, predictor, random)
+                early = [atoms.copy() for atoms in batch]
+                sound &= heated(batch, predictor, random)
+                pairs += itertools.compress([list(pair) for pair in zip(early, batch, strict=True)], sound)
+        for number, pair in enumerate(pairs):
+            for atoms, size in zip(pair, settings.displacements, strict=True):
+                atoms.positions += size * random.normal(size=atoms.positions.shape)
+            made.append([(atoms, kind, f"{kind}-{seed}-{number}") for atoms in pair])
+    elements = sorted({int(number) for atoms in known for number in atoms.numbers})
+    alone = isolated_pairs(elements, random, lambda formula: split_of(formula) == split)
+    made += [[(atoms, "isolated", f"isolated-{seed}-{number}")] for number, atoms in enumerate(alone)]
+    order = random.permutation(len(made))
+    for part, path in enumerate(paths):
+        write([frame for k in order[part :: len(paths)] for frame in made[k]], path)
 
 
 if __name__ == "__main__":
@@ -367,6 +310,8 @@ if __name__ == "__main__":
             write_strained(int(seed), [Path(path) for path in paths])
         case ["strained-hypothetical", seed, count, *paths]:
             write_strained_hypothetical(int(seed), int(count), [Path(path) for path in paths])
+        case ["varied", seed, count, split, *paths]:
+            write_varied(int(seed), int(count), split, [Path(path) for path in paths])
         case ["label", *paths, folder]:
             label([Path(path) for path in paths], Path(folder))
         case ["join", name, *paths]:

@@ -42,6 +42,8 @@ class AnalyticPotential:
     def __init__(self, network: Potential) -> None:
         self.network = network
         with torch.no_grad():
+            self.isolated = network.isolated_energies
+            self.binding = network.element_reference - self.isolated
             self.layers = [_Weights(layer) for layer in network.trunk.layers]  # type: ignore[arg-type]
 
     @torch.inference_mode()
@@ -69,13 +71,14 @@ class AnalyticPotential:
         # the readout, and what takes an isolated atom to its reference energy
         first, last = _ends_of(network.readout)
         inner = linear(scalars, first.weight, first.bias)
-        read = linear(silu(inner), last.weight, last.bias).squeeze(1) * network.energy_scale
-        density = torch.zeros_like(read).index_add_(0, graph.edge_receiver, geometry.weight.squeeze(1))
-        bound = -torch.expm1(density * -trunk.mean_neighbours)
-        energy = network.element_reference[chosen, graph.numbers] + read * bound
+        bound = linear(silu(inner), last.weight, last.bias).squeeze(1) * network.energy_scale
+        bound += self.binding[chosen, graph.numbers]
+        density = torch.zeros_like(bound).index_add_(0, graph.edge_receiver, geometry.weight.squeeze(1))
+        share = -torch.expm1(density * -trunk.mean_neighbours)
+        energy = self.isolated[chosen, graph.numbers] + bound * share
         # a node of a reduced graph counts once for every atom of its orbit
         size = graph.node_weight * graph.atom_count[graph.node_crystal]
-        d_read = silu_backward((size * bound * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
+        d_read = silu_backward((size * share * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
         d_scalars: Tensor | None = d_read
         d_features: Tensor | None = None
         dipoles = interaction = None
@@ -84,7 +87,7 @@ class AnalyticPotential:
             d_scalars = d_read + change
         for step in reversed(passes):
             d_scalars, d_features = step.backward(d_scalars, d_features)
-        d_density = trunk.mean_neighbours * size * read * (1 - bound)
+        d_density = trunk.mean_neighbours * size * bound * (1 - share)
         gradient = geometry.backward(parts, d_density[graph.edge_receiver])
         close = network.repulsion.close_pairs(graph, geometry.distance)
         if len(close):

@@ -1,9 +1,11 @@
 """The potential energy surface: atomic energies of a smooth Cartesian trunk, forces and stress by differentiation.
 
-E = sum_i [ reference(Z_i) + (1 - exp(-density_i)) e(h_i) + sum_j ZBL(r_ij) / 2 ] + E(dipoles): an isolated atom has
-exactly its reference energy, and atoms cannot fuse. Atomic energies and dipoles depend on edge vectors only, so of
-these parts forces and stress follow from one derivative per edge, on plain and on symmetry-reduced graphs (DESIGN.md
-section 6). Dipoles are there where the graph has waves; their interaction (``electrostatics``) depends on positions.
+E = sum_i [ isolated(Z_i) + (1 - exp(-density_i)) (binding(Z_i) + e(h_i)) + sum_j ZBL(r_ij) / 2 ] + E(dipoles): an
+isolated atom has exactly its reference energy, and atoms cannot fuse. The binding is what an atom of the element gains
+in crystals on average, so networks learn differences from that wherever atoms have neighbours. Atomic energies and
+dipoles depend on edge vectors only, so of these parts forces and stress follow from one derivative per edge, on plain
+and on symmetry-reduced graphs (DESIGN.md section 6). Dipoles are there where the graph has waves; their interaction
+(``electrostatics``) depends on positions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,9 +61,15 @@ class Potential(nn.Module):
         scalars, vectors, layers, radial, hidden, update: the trunk (``CartesianTrunk``).
         fidelities: names of the energy surfaces that training labels came from; predictions follow the first.
         uncertainty: whether it carries expected errors (``nn.uncertainty``), fitted after training.
+        isolated: whether isolated atoms have energies of their own, instead of the average ones in crystals.
+
+    Attributes:
+        element_reference: (F, Z) eV, average energies of the elements in crystals, for every fidelity.
+        isolated_reference: (Z,) eV, energies of isolated atoms; not read without ``isolated``.
     """
 
     element_reference: Tensor
+    isolated_reference: Tensor
     energy_scale: Tensor
 
     def __init__(
@@ -76,6 +84,7 @@ class Potential(nn.Module):
         update: int | None = None,
         fidelities: Sequence[str] = FIDELITIES,
         uncertainty: bool = False,
+        isolated: bool = False,
     ) -> None:
         super().__init__()
         settings = GraphSettings(**graph_settings) if isinstance(graph_settings, dict) else graph_settings
@@ -98,6 +107,7 @@ class Potential(nn.Module):
             "update": update,
             "fidelities": list(self.fidelities),
             "uncertainty": uncertainty,
+            "isolated": isolated,
         }
         cutoff = self.graph_settings.cutoff
         self.trunk = CartesianTrunk(
@@ -115,12 +125,20 @@ class Potential(nn.Module):
         self.dipole = _dipole_gates(scalars, vectors) if self.graph_settings.wave_cutoff else None
         self.repulsion = ZBLRepulsion()
         self.register_buffer("element_reference", torch.zeros(len(self.fidelities), MAX_ATOMIC_NUMBER + 1))
+        self.register_buffer("isolated_reference", torch.zeros(MAX_ATOMIC_NUMBER + 1), persistent=isolated)
         self.register_buffer("energy_scale", torch.ones(()))
         self.uncertainty = Uncertainty(scalars) if uncertainty else None
 
     def attach_uncertainty(self, fitted: Uncertainty) -> None:
         """Carry these expected errors, in ``arguments`` and parameters too."""
         self.uncertainty, self.arguments["uncertainty"] = fitted, True
+
+    @property
+    def isolated_energies(self) -> Tensor:
+        """(F, Z) eV, energies of atoms without neighbours, for every fidelity."""
+        if self.arguments["isolated"]:
+            return self.isolated_reference.expand_as(self.element_reference)
+        return self.element_reference
 
     @staticmethod
     def parameter_blocks(parameters: Mapping[str, Tensor]) -> dict[str, tuple[list[int], ...]]:
@@ -149,8 +167,10 @@ class Potential(nn.Module):
         density = edge.weight.new_zeros(len(start)).index_add(
             0, graph.edge_receiver, edge.weight.squeeze(1) * self.trunk.mean_neighbours
         )
-        bound = self.readout(node.scalars).squeeze(1) * self.energy_scale * -torch.expm1(-density)
-        energy = self.element_reference[chosen, graph.numbers] + bound + self.repulsion(graph, edge)
+        isolated = self.isolated_energies[chosen, graph.numbers]
+        bound = self.element_reference[chosen, graph.numbers] - isolated
+        bound = bound + self.readout(node.scalars).squeeze(1) * self.energy_scale
+        energy = isolated + bound * -torch.expm1(-density) + self.repulsion(graph, edge)
         dipole = None
         if self.dipole is not None and graph.wave_vector is not None:
             dipole = (self.dipole(node.scalars) * node.vectors).sum(2).t()

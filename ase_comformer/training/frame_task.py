@@ -19,11 +19,11 @@ from ase_comformer.nn.potential import derivatives
 from ase_comformer.training.compiled import CompiledStep
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.frame_batch import Capacity, FrameBatch, frame_losses, padded
-from ase_comformer.training.frames import Frames, join, load_frames
+from ase_comformer.training.frames import ISOLATED, Frames, join, load_frames
 from ase_comformer.training.task import Task, Terms, Totals
 
 #: Data sets of which pairs are drawn.
-PAIRED = frozenset({"response", "labelled", "substituted", "strained", "elastic"})
+PAIRED = frozenset({"response", "labelled", "substituted", "strained", "elastic", "varied"})
 #: Data sets that were made of training crystals only.
 WITHOUT_VALIDATION = frozenset({"substituted", "strained"})
 
@@ -52,20 +52,21 @@ class FrameTask(Task):
             for name, m in zip(config.datasets, limit, strict=True)
             if name not in WITHOUT_VALIDATION
         }
-        self._set_references()
+        bulk = [frames for name, frames in zip(config.datasets, sets, strict=True) if name != "varied"]
+        self._set_references(join(bulk or sets))
+        if network.arguments["isolated"]:
+            self._set_isolated()
         self.capacity = Capacity(**config.capacity) if config.capacity else None
         if self.capacity is not None and network.graph_settings.wave_cutoff and not self.capacity.waves:
             raise ValueError(f"{config.name}: graphs have waves; add the most of any cell to capacity, as waves = 72")
         if self.capacity is not None:
             self.compiled = CompiledStep(network, config.loss_weights, self.capacity, compile=config.compile)
 
-    def _set_references(self) -> None:
-        """Least-squares energy per element and fidelity on the training frames; the scale of what is left."""
-        frames, reference = self.train_set, self.network.element_reference
+    def _set_references(self, frames: Frames) -> None:
+        """Least-squares energy per element and fidelity on these frames."""
+        reference = self.network.element_reference
         known = np.isfinite(frames.energy)
-        composition = np.zeros((len(frames), reference.shape[1]))
-        np.add.at(composition, (np.repeat(np.arange(len(frames)), frames.count), frames.numbers), 1.0)
-        per_atom = composition / frames.count[:, None]
+        per_atom = _composition(frames, reference.shape[1]) / frames.count[:, None]
         common = _ridge(per_atom[known], (frames.energy / frames.count)[known], 1e-3)
         for fidelity in range(len(reference)):
             chosen = known & (frames.fidelity == fidelity)
@@ -74,6 +75,17 @@ class FrameTask(Task):
                 rest = (frames.energy / frames.count)[chosen] - per_atom[chosen] @ common
                 offset = _ridge(per_atom[chosen], rest, 1.0)
             reference[fidelity] = torch.from_numpy(common + offset)
+
+    def _set_isolated(self) -> None:
+        """Energies of isolated atoms from the frames of such; the references where there are none."""
+        frames = self.train_set.take(np.flatnonzero(self.train_set.kind == ISOLATED))
+        if not len(frames):
+            raise ValueError(f"{self.config.name}: no frames of isolated atoms; add varied to datasets")
+        reference = self.network.element_reference[0]
+        composition = _composition(frames, len(reference))
+        found = torch.from_numpy(_ridge(composition, frames.energy, 1e-6)).to(reference)
+        seen = torch.from_numpy(composition.any(axis=0)).to(reference.device)
+        self.network.isolated_reference.copy_(torch.where(seen, found, reference))
 
     def order(self, generator: torch.Generator) -> Tensor:
         """See ``Task``; pairs count as two samples, so there are fewer units than samples."""
@@ -174,6 +186,13 @@ def _units(frames: Frames, paired: bool) -> NDArray[np.int64]:
         return frames.pairs() if frames.kind[0] == "response" else frames.siblings()
     alone = np.arange(len(frames))
     return np.stack([alone, np.full_like(alone, -1)], axis=1)
+
+
+def _composition(frames: Frames, elements: int) -> NDArray[np.float64]:
+    """(F, Z) atoms of every element."""
+    found = np.zeros((len(frames), elements))
+    np.add.at(found, (np.repeat(np.arange(len(frames)), frames.count), frames.numbers), 1.0)
+    return found
 
 
 def _ridge(matrix: NDArray[np.float64], values: NDArray[np.float64], strength: float) -> NDArray[np.float64]:

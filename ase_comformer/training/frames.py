@@ -2,11 +2,12 @@
 
 ``labelled`` (a universal potential), ``substituted`` (the same potential, hypothetical crystals of
 ``training/substitution.py``), ``strained`` (the same potential, crystals strained a little one way and the opposite
-way), ``elastic`` (such pairs again, with the stresses of published elastic constants), ``dft`` (MPtrj, Alexandria:
-PBE), ``harmonic`` (forces of small displacements, PBEsol), ``response`` (those again, scaled to one small size, each
-followed by the opposite displacement, on the surface of the labelled frames) and ``rest`` (the crystals of the latter
-undisplaced: no forces). Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about 0.2 ms
-a frame that is a few per cent of a training step, and nothing large is kept in memory.
+way), ``varied`` (the same potential: slabs, defects, clusters, molecules, crystals hot or pulled apart, isolated
+atoms), ``elastic`` (pairs of strains again, with the stresses of published elastic constants), ``dft`` (MPtrj,
+Alexandria: PBE), ``harmonic`` (forces of small displacements, PBEsol), ``response`` (those again, scaled to one small
+size, each followed by the opposite displacement, on the surface of the labelled frames) and ``rest`` (the crystals of
+the latter undisplaced: no forces). Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at
+about 0.2 ms a frame that is a few per cent of a training step, and nothing large is kept in memory.
 """
 
 import gzip
@@ -31,6 +32,9 @@ from ase_comformer.waves import wave_tensors, waves_of_cells
 #: Flags of DFT frames that make them unfit (data/README.md).
 UNFIT_FRAMES = frozenset({"force_large", "stress_large", "energy_outlier", "short_distance", "low_density"})
 
+
+#: Variant of ``varied`` frames of atoms out of each other's reach.
+ISOLATED = "isolated"
 
 #: A, root mean square component of the displacements of ``response`` frames.
 _RESPONSE_SIZE = 0.02
@@ -197,12 +201,13 @@ def _unknown(frames: int) -> NDArray[np.float32]:
 
 def _made_here(name: str) -> Callable[[Path, tuple[str, ...]], Frames]:
     """Loader of ``NAME_frames.npz``, from the data package or else from the repository."""
+    return lambda folder, splits: _of_layout(file_of(name, folder), splits)
 
-    def load(folder: Path, splits: tuple[str, ...]) -> Frames:
-        path = folder / f"{name}_frames.npz"
-        return _of_layout(path if path.exists() else TRAINING_DATA / path.name, splits)
 
-    return load
+def file_of(name: str, folder: Path) -> Path:
+    """``NAME_frames.npz`` of the data package, or else of the repository, where it may be missing."""
+    path = folder / f"{name}_frames.npz"
+    return path if path.exists() else TRAINING_DATA / path.name
 
 
 def _of_layout(path: Path, splits: tuple[str, ...]) -> Frames:
@@ -316,6 +321,7 @@ SOURCES: dict[str, Callable[[Path, tuple[str, ...]], Frames]] = {
     "labelled": _labelled,
     "substituted": _made_here("substituted"),
     "strained": _made_here("strained"),
+    "varied": _made_here("varied"),
     "elastic": _made_here("elastic"),
     "dft": _dft,
     "harmonic": _harmonic,

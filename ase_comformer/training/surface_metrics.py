@@ -16,8 +16,9 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from ase_comformer.nn.potential import FIDELITIES, Potential
+from ase_comformer.training.data import data_folder
 from ase_comformer.training.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.frames import Frames, load_frames
+from ase_comformer.training.frames import Frames, file_of, load_frames
 from ase_comformer.training.report import Section
 from ase_comformer.training.uncertainty import Calibration, atom_errors, expected_errors
 
@@ -89,7 +90,7 @@ def _pair_differences(group: NDArray[np.str_], error: NDArray[np.float64]) -> ND
 def surface_sections(
     name: str, networks: Sequence[Potential], elements: Sequence[str], split: str, folder: str | Path | None = None
 ) -> Iterator[Section]:
-    """Tables of one model: labelled frames by variant, DFT frames by source, harmonic frames.
+    """Tables of one model: labelled frames by variant, DFT frames by source, harmonic frames, varied frames by kind.
 
     Args:
         name: shown in the tables.
@@ -112,6 +113,11 @@ def surface_sections(
     for kind in np.unique(dft.kind):
         yield _section("energy_frames", str(kind), name, dft, found, np.flatnonzero(dft.kind == kind))
     yield _harmonic(name, networks, _covered(load_frames("harmonic", (split,), folder), elements))
+    if file_of("varied", data_folder(folder)).exists():  # not in wheels
+        varied = _covered(load_frames("varied", (split,), folder), elements)
+        found = predict_frames(networks, varied)
+        for kind in np.unique(varied.kind):
+            yield _section("varied_frames", str(kind), name, varied, found, np.flatnonzero(varied.kind == kind))
 
 
 def _section(

@@ -25,12 +25,13 @@ def network(layers: int = 2) -> Potential:
     with torch.random.fork_rng():
         torch.manual_seed(layers)
         potential = Potential(
-            scalars=12, vectors=6, layers=layers, hidden=10, update=20, graph_settings=SETTINGS
+            scalars=12, vectors=6, layers=layers, hidden=10, update=20, graph_settings=SETTINGS, isolated=True
         )
         with torch.no_grad():
             for value in potential.parameters():
                 value.add_(torch.randn_like(value), alpha=0.1)
             potential.element_reference.normal_()
+            potential.isolated_reference.normal_()
             potential.energy_scale.fill_(5.0)
     return potential.double().eval().requires_grad_(False)
 
@@ -89,6 +90,6 @@ def test_overlapping_atoms_feel_the_nuclear_repulsion() -> None:
 def test_an_atom_without_neighbours_has_its_reference_energy() -> None:
     graph = collate([build_graph(bulk("Ne", "sc", a=9.0), SETTINGS)])
     found = AnalyticPotential(network()).derivatives(graph, [SumTopology.of(graph)])
-    assert float(found.energy) == pytest.approx(float(network().element_reference[0, 10]), rel=1e-12)
+    assert float(found.energy) == pytest.approx(float(network().isolated_reference[10]), rel=1e-12)
     assert not found.forces.any()
     assert not found.stress.any()

@@ -1,6 +1,7 @@
 """Frames of the three sources, the task that learns from them, and the errors on them."""
 
 import gzip
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import split_of
 from ase_comformer.training.export import trained_network
 from ase_comformer.training.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.frames import TRAINING_DATA, Frames, join, load_frames
+from ase_comformer.training.frames import ISOLATED, TRAINING_DATA, Frames, join, load_frames
 from ase_comformer.training.surface_metrics import surface_errors
 from ase_comformer.training.train import Trainer, trainer
 
@@ -158,7 +159,7 @@ def test_size_limit(folder: Path) -> None:
 
 
 def test_unknown_source_lists_the_choices(folder: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, substituted, strained, elastic, dft"):
+    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, substituted, strained, varied, elastic, dft"):
         load_frames("nonsense", ("train",), folder)
 
 
@@ -217,6 +218,32 @@ def test_learning_lowers_the_errors_and_resumes_exactly(folder: Path, tmp_path: 
     second.fit()
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(second.network.state_dict()[name], value)
+
+
+def test_isolated_atoms_have_the_energies_of_their_frames(folder: Path, tmp_path: Path) -> None:
+    wanted = config(tmp_path, 1)
+    wanted.arguments["isolated"] = True
+    with pytest.raises(ValueError, match="add varied to datasets"):
+        Trainer(wanted, folder)
+    package = shutil.copytree(folder, tmp_path / "package")
+    np.savez(
+        package / "varied_frames.npz",
+        ptr=[0, 2, 4, 6],
+        numbers=np.array([10, 18, 10, 10, 18, 18], dtype=np.uint8),
+        cell=np.array([14 * np.eye(3)] * 3),
+        positions=np.array([[0, 0, 0], [7, 7, 7]] * 3, dtype=np.float32),
+        forces=np.zeros((6, 3), dtype=np.float32),
+        energy=np.array([-3.0, -2.0, 5.0]),
+        stress=np.zeros((3, 6), dtype=np.float32),
+        variant=np.array([ISOLATED] * 3),
+        split=np.array(["train", "train", "val"]),
+        base_id=np.array(["one", "two", "three"]),
+    )
+    wanted.datasets = [*wanted.datasets, "varied"]
+    network = Trainer(wanted, package).network
+    assert network.isolated_energies[:, [10, 18]].tolist() == [pytest.approx([-1.0, -2.0], abs=1e-5)] * 3
+    crystals = Trainer(config(tmp_path, 1), folder).network.element_reference
+    torch.testing.assert_close(network.element_reference, crystals)
 
 
 def _stop(trainer: Trainer) -> None:
@@ -343,11 +370,11 @@ def test_prediction_in_batches_keeps_the_order(folder: Path, monkeypatch: pytest
     np.testing.assert_allclose(whole.energy, np.mean([s.energy for s in single], axis=0))
 
 
-@pytest.mark.parametrize("name", ["substituted", "strained", "elastic"])
+@pytest.mark.parametrize("name", ["substituted", "strained", "elastic", "varied"])
 def test_frames_made_here_keep_to_the_split(name: str) -> None:
     data = np.load(TRAINING_DATA / f"{name}_frames.npz")
     found = set(zip(data["formula"].tolist(), data["split"].tolist(), strict=True))
-    assert {split for _, split in found} <= {"train", "val"}
+    assert {split for _, split in found} <= {"train", "val", *(["test"] if name == "varied" else [])}
     assert all(split_of(formula) == split for formula, split in found)
 
 

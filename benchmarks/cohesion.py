@@ -1,0 +1,121 @@
+"""Energies that hold crystals and molecules together: ``python -m benchmarks.cohesion``.
+
+Crystals of the elements and the molecules of the G2-1 set are relaxed, and their energies compared with those of
+isolated atoms. Measured: cohesive energies at 0 K from Kittel, Introduction to Solid State Physics, 8th edition,
+chapter 3, table 1; atomization energies (from heats of formation, without vibrations) and geometries (MP2) of molecules
+from Curtiss et al., J. Chem. Phys. 106, 1063 (1997), as they come with ASE. Zero-point energies of crystals (at most
+0.1 eV but for carbon) are left in; the distance of PBE itself from measurements is larger.
+"""
+
+import itertools
+from collections import defaultdict
+
+import numpy as np
+from ase import Atoms, units
+from ase.build import bulk, molecule
+from ase.data.g2_1 import get_atomization_energy, molecule_names
+from rich.table import Table
+
+from ase_comformer.calculator import GMTNetCalculator
+from ase_comformer.training.data import split_of
+from benchmarks.surface import Clock, cell_of, mean, one_thread, parser, prepare_console, relax
+
+#: eV/atom, of the elements whose crystals ASE builds.
+COHESIVE = {
+    "Li": 1.63, "C": 7.37, "Na": 1.113, "Mg": 1.51, "Al": 3.39, "Si": 4.63, "K": 0.934, "Ca": 1.84,
+    "Ti": 4.85, "V": 5.31, "Fe": 4.28, "Ni": 4.44, "Cu": 3.49, "Zn": 1.35, "Ge": 3.85, "Rb": 0.852,
+    "Sr": 1.72, "Zr": 6.25, "Nb": 7.57, "Mo": 6.82, "Pd": 3.89, "Ag": 2.95, "Cs": 0.804, "Ba": 1.90,
+    "Hf": 6.44, "Ta": 8.10, "W": 8.90, "Pt": 5.84, "Au": 3.81, "Pb": 2.03,
+}  # fmt: skip
+APART = 12.0  # A, a box for an isolated atom
+BOND = 1.3  # neighbours are atoms within so many times the distance of the nearest one
+
+
+def isolated_energy(symbol: str, calculator: GMTNetCalculator) -> float:
+    """Energy (eV) of an atom without neighbours."""
+    atoms = Atoms(symbol, cell=APART * np.eye(3), pbc=True)
+    atoms.calc = calculator
+    return float(atoms.get_potential_energy())
+
+
+def cohesion(atoms: Atoms, calculator: GMTNetCalculator) -> float:
+    """What isolated atoms lie above the structure as it is, eV."""
+    atoms.calc = calculator
+    return sum(isolated_energy(symbol, calculator) for symbol in atoms.symbols) - atoms.get_potential_energy()
+
+
+def bond_change(before: Atoms, after: Atoms) -> float:
+    """Largest change of a distance between neighbours, A."""
+    distance, other = before.get_all_distances(), after.get_all_distances()
+    np.fill_diagonal(distance, np.inf)
+    bonded = distance < BOND * np.minimum(distance.min(axis=0), distance.min(axis=1)[:, None])
+    return float(np.abs(distance - other)[bonded].max())
+
+
+def angle_change(before: Atoms, after: Atoms) -> float:
+    """Largest change of an angle between three atoms, degrees; zero where there are two."""
+    triples = [(j, i, k) for i in range(len(before)) for j, k in itertools.combinations(range(len(before)), 2)]
+    triples = [triple for triple in triples if len(set(triple)) == 3]
+    return max((abs(before.get_angle(*triple) - after.get_angle(*triple)) for triple in triples), default=0.0)
+
+
+def crystal_table(calculator: GMTNetCalculator, model: str) -> Table:
+    """Cohesive energies beside measured ones."""
+    table = Table(title=f"cohesive energy (eV/atom), model {model}")
+    for heading in ("element", "found", "measured", "difference"):
+        table.add_column(heading, justify="right")
+    differences = []
+    for symbol, measured in COHESIVE.items():
+        atoms = bulk(symbol)
+        atoms.calc = calculator
+        relax(atoms, fmax=0.01, steps=200, cell=True)
+        found = cohesion(atoms, calculator) / len(atoms)
+        differences.append(found - measured)
+        table.add_row(symbol, f"{found:.2f}", f"{measured:.2f}", f"{differences[-1]:+.2f}")
+    table.add_section()
+    table.add_row("mean", "", "", f"{mean(differences):+.2f}")
+    table.add_row("mean absolute", "", "", f"{mean(np.abs(differences)):.2f}")
+    return table
+
+
+def molecule_table(calculator: GMTNetCalculator, model: str) -> Table:
+    """Errors of atomization energies and geometries, of formulas that were trained on and of others."""
+    errors: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    worst: dict[str, tuple[float, str]] = {}
+    for name in molecule_names:
+        start = molecule(name)
+        if len(start) < 2:
+            continue
+        atoms = start.copy()
+        atoms.calc = calculator
+        run = relax(atoms, fmax=0.01, steps=300)
+        energy = cohesion(atoms, calculator) - get_atomization_energy(name) * units.kcal / units.mol
+        kind = "trained" if split_of(start.get_chemical_formula(empirical=True)) == "train" else "others"
+        found = (energy / len(atoms), bond_change(start, atoms), angle_change(start, atoms))
+        errors[kind].append(found if run.converged else (np.nan, np.nan, np.nan))
+        worst[kind] = max(worst.get(kind, (0.0, "")), (abs(found[1]), name))
+    table = Table(title=f"molecules of the G2-1 set, not periodic, model {model}")
+    headings = ("formulas", "molecules", "not relaxed", "atomization, MAE (eV/atom)", "bias", "bonds, median (Å)")
+    for heading in (*headings, "90th percentile", "worst", "angles, median (°)", "90th percentile"):
+        table.add_column(heading, justify="right")
+    for kind, found in errors.items():
+        energy, bond, angle = np.array([row for row in found if np.isfinite(row[0])]).T
+        values = [mean(np.abs(energy)), mean(energy), *np.percentile(bond, [50, 90])]
+        failed = str(len(found) - len(energy))
+        shown = [cell_of(value, ".3f") for value in values]
+        angles = [f"{value:.1f}" for value in np.percentile(angle, [50, 90])]
+        table.add_row(kind, str(len(found)), failed, *shown, worst[kind][1], *angles)
+    return table
+
+
+def main() -> None:
+    """Print both tables."""
+    given = parser(__doc__, dtype="float64").parse_args()
+    one_thread()
+    console, clock = prepare_console(150), Clock()
+    calculator = GMTNetCalculator(model=given.model, dtype=given.dtype)
+    console.print(crystal_table(calculator, given.model), molecule_table(calculator, given.model), clock)
+
+
+if __name__ == "__main__":
+    main()
