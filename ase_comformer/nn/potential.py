@@ -23,6 +23,7 @@ from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interactio
 from ase_comformer.nn.message_sums import SumTopology
 from ase_comformer.nn.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_comformer.nn.uncertainty import Uncertainty
+from ase_comformer.waves import COULOMB
 
 #: The energy surface that a prediction follows, first of the fidelities.
 FIDELITIES = ("PBE labelled", "PBE", "PBEsol")
@@ -242,7 +243,7 @@ class ZBLRepulsion(nn.Module):
         screening, screening_slope = terms.sum(1), (terms * rates).sum(1)
         x = distance / reach
         envelope, envelope_slope = polynomial_envelope(x, 1.0), polynomial_envelope_slope(x, 1.0) / reach
-        coulomb = (0.5 * 14.399645) * weight * (receiver * sender) / distance  # e^2 / (4 pi eps0) in eV A
+        coulomb = (0.5 * COULOMB) * weight * (receiver * sender) / distance
         energies = coulomb * screening * envelope
         return energies, coulomb * (screening_slope * envelope + screening * envelope_slope) - energies / distance
 

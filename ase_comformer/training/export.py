@@ -23,7 +23,7 @@ from ase_comformer.nn.tensor_network import FUNCTIONALS
 from ase_comformer.tensors import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import load_records
-from ase_comformer.training.frames import load_frames
+from ase_comformer.training.frames import join, load_frames
 from ase_comformer.training.train import initial_network
 from ase_comformer.training.uncertainty import fit_uncertainty
 from ase_comformer.weights import save_weights
@@ -99,6 +99,13 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "licence": "labelling code and weights MIT; structures CC BY 4.0 and BSD-style (matminer)",
         "citation": "Nequix, arXiv:2508.16067",
     },
+    "varied": {
+        "source": "labels of the same universal potential for slabs, defects, clusters, hot and expanded crystals made "
+        "of the labelled ones, for molecules of the G2 set, and for isolated atoms (training_data/varied.py)",
+        "licence": "labelling code and weights MIT; structures CC BY 4.0 and BSD-style (matminer), G2 set from ASE",
+        "citation": "Nequix, arXiv:2508.16067; L. A. Curtiss et al., J. Chem. Phys. 106, 1063 (1997), "
+        "doi:10.1063/1.473182",
+    },
     "elastic": {
         "source": "stresses of small strains from the elastic constants of matminer 0.3.9 elastic_tensor.csv (PBE "
         "stress-strain), atoms relaxed with the previous potential (training_data/make_elastic.py)",
@@ -152,8 +159,9 @@ def run(
     network, facts = trained_network(run_directory, config, checkpoint, properties)
     kept: tuple[str, ...] = network.properties  # type: ignore[assignment]
     if isinstance(network, Potential):
-        training, validation = (load_frames("labelled", [split], data) for split in ("train", "val"))
-        fit_uncertainty(network, training, validation)
+        sources = [name for name in ("labelled", "varied") if name in config.datasets]
+        training = join([load_frames(name, ["train"], data) for name in sources])
+        fit_uncertainty(network, training, load_frames("labelled", ["val"], data))
     name = name or config.name
     fields: dict[str, Any] = {
         "properties": {

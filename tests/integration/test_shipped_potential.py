@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 from hypothesis import given, settings
 
 from ase_comformer import predict
@@ -137,6 +137,29 @@ def test_isolated_atoms_have_no_forces_and_add_up(symbol: str) -> None:
     pair = evaluate(Atoms([symbol, symbol], [[0, 0, 0], [10, 0, 0]], cell=[20, 20, 20], pbc=True))
     assert not alone["forces"].any()
     assert pair["energy"] == 2 * alone["energy"]
+
+
+@pytest.mark.parametrize(("name", "measured"), [("H2", 4.75), ("N2", 9.9), ("O2", 5.2), ("HCl", 4.6), ("NaCl", 4.3)])
+def test_atoms_that_leave_a_molecule_climb_to_isolated_ones(name: str, measured: float) -> None:
+    """Dissociation energies (eV, without vibrations) as measured within the errors of PBE; no barrier on the way."""
+    atoms = molecule(name)
+    atoms.pbc = False
+    start = atoms.get_distance(0, 1)
+    energies = []
+    for distance in np.linspace(start, 6.0, 40):
+        atoms.set_distance(0, 1, distance, fix=0)
+        energies.append(evaluate(atoms)["energy"])
+    assert energies[-1] - energies[0] == pytest.approx(measured, rel=0.3)
+    assert max(energies) - energies[-1] < 0.1
+
+
+@pytest.mark.parametrize(("symbol", "measured"), [("Si", 4.63), ("Cu", 3.49), ("Al", 3.39), ("W", 8.90)])
+def test_crystals_hold_together_as_measured(symbol: str, measured: float) -> None:
+    """Cohesive energies (eV/atom, Kittel) within the errors of PBE."""
+    crystal = bulk(symbol)
+    atom = Atoms(symbol, cell=[20, 20, 20], pbc=True)
+    found = evaluate(atom)["energy"] - evaluate(crystal)["energy"] / len(crystal)
+    assert found == pytest.approx(measured, rel=0.2)
 
 
 @pytest.mark.parametrize(("name", "structure", "size"), [("NaCl", "rocksalt", 5.64), ("MgO", "rocksalt", 4.21)])
