@@ -212,8 +212,8 @@ def trained_network(
     network = ARCHITECTURES[config.architecture](**arguments)
     own = network.state_dict()
     if config.initial_share:
-        initial = initial_network(config).state_dict()
-        state = {key: _between(value, initial[key], config.initial_share) for key, value in state.items()}
+        initial = dict(initial_network(config).named_parameters())  # what training sets stays as the run set it
+        state |= {key: _between(state[key], value, config.initial_share) for key, value in initial.items()}
     network.load_state_dict({key: value for key, value in state.items() if key in own})
     return network.eval(), facts
 
