@@ -23,7 +23,7 @@ from ase_comformer.nn.tensor_network import FUNCTIONALS
 from ase_comformer.tensors import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import load_records
-from ase_comformer.training.frames import join, load_frames
+from ase_comformer.training.frames import load_frames
 from ase_comformer.training.train import initial_network
 from ase_comformer.training.uncertainty import fit_uncertainty
 from ase_comformer.weights import save_weights
@@ -159,9 +159,9 @@ def run(
     network, facts = trained_network(run_directory, config, checkpoint, properties)
     kept: tuple[str, ...] = network.properties  # type: ignore[assignment]
     if isinstance(network, Potential):
-        sources = [name for name in ("labelled", "varied") if name in config.datasets]
-        training = join([load_frames(name, ["train"], data) for name in sources])
-        fit_uncertainty(network, training, load_frames("labelled", ["val"], data))
+        training, validation = (load_frames("labelled", [split], data) for split in ("train", "val"))
+        varied = load_frames("varied", ["train"], data) if "varied" in config.datasets else None
+        fit_uncertainty(network, training, validation, varied)
     name = name or config.name
     fields: dict[str, Any] = {
         "properties": {

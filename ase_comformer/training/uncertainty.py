@@ -15,7 +15,7 @@ from torch import Tensor
 from ase_comformer.nn.potential import Potential
 from ase_comformer.nn.uncertainty import Uncertainty
 from ase_comformer.training.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.frames import Frames
+from ase_comformer.training.frames import Frames, join
 
 #: Share of the errors that one expected error is to cover, that of a standard deviation of a normal distribution.
 COVERAGE = 0.68
@@ -58,21 +58,28 @@ def atom_errors(frames: Frames, found: Predicted) -> AtomErrors:
     )
 
 
-def fit_uncertainty(network: Potential, training: Frames, validation: Frames, seed: int = 0) -> None:
+def fit_uncertainty(
+    network: Potential, training: Frames, validation: Frames, further: Frames | None = None, seed: int = 0
+) -> None:
     """Give ``network`` an ``Uncertainty``, fitted; its energies stay what they were.
 
     Args:
         network: trained, in evaluation mode.
-        training: frames that the expected errors are learned from.
+        training: frames that the expected errors are learned from, and inside of whose domain nothing is novel.
         validation: frames that calibrate them.
+        further: frames that the expected errors are learned from too, novel or not.
         seed: of the initial parameters.
     """
     errors = atom_errors(training, predict_frames([network], training))
+    everything = errors
+    if further is not None:
+        frames = join([training, further])
+        everything = atom_errors(frames, predict_frames([network], frames))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = Uncertainty(errors.features.shape[1])
         _describe(head, errors)
-        _learn(head, errors)
+        _learn(head, everything)
     errors = atom_errors(validation, predict_frames([network], validation))
     with torch.no_grad():
         expected = expected_errors(head, errors)
