@@ -24,7 +24,7 @@ Random = np.random.Generator
 
 
 def slab(crystal: Atoms, random: Random) -> Atoms | None:
-    """A few layers with any termination; every third with an atom or two more on one side."""
+    """A few layers with any termination; every third with an atom more on one side."""
     moved = crystal.copy()
     moved.positions += random.random(3) @ moved.cell.array
     moved.wrap()
