@@ -53,7 +53,7 @@ class FrameTask(Task):
             if name not in WITHOUT_VALIDATION
         }
         bulk = [frames for name, frames in zip(config.datasets, sets, strict=True) if name != "varied"]
-        self._set_references(join(bulk or sets))
+        self._set_references(join(bulk))
         if network.arguments["isolated"]:
             self._set_isolated()
         self.capacity = Capacity(**config.capacity) if config.capacity else None

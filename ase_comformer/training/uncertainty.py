@@ -4,6 +4,7 @@ The network learns from frames of the training split (Laplace likelihood); one f
 split, makes 68 % of the errors there smaller than what is expected of them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from ase_comformer.nn.potential import Potential
 from ase_comformer.nn.uncertainty import Uncertainty
 from ase_comformer.training.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.frames import Frames, join
+from ase_comformer.training.frames import Frames
 
 #: Share of the errors that one expected error is to cover, that of a standard deviation of a normal distribution.
 COVERAGE = 0.68
@@ -70,22 +71,30 @@ def fit_uncertainty(
         further: frames that the expected errors are learned from too, novel or not.
         seed: of the initial parameters.
     """
-    errors = atom_errors(training, predict_frames([network], training))
-    everything = errors
-    if further is not None:
-        frames = join([training, further])
-        everything = atom_errors(frames, predict_frames([network], frames))
+    parts = [
+        atom_errors(frames, predict_frames([network], frames)) for frames in (training, further) if frames is not None
+    ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = Uncertainty(errors.features.shape[1])
-        _describe(head, errors)
-        _learn(head, everything)
+        head = Uncertainty(parts[0].features.shape[1])
+        _describe(head, parts[0])
+        _learn(head, _joined(parts))
     errors = atom_errors(validation, predict_frames([network], validation))
     with torch.no_grad():
         expected = expected_errors(head, errors)
         for index, actual in enumerate((errors.energy, errors.force)):
             head.scale[index] = torch.quantile(actual / expected[index], COVERAGE)
     network.attach_uncertainty(head)
+
+
+def _joined(parts: Sequence[AtomErrors]) -> AtomErrors:
+    """Those of all frames, one set after the other."""
+    before = np.cumsum([0, *(len(part.energy) for part in parts[:-1])]).tolist()
+    owners = [part.owner + start for part, start in zip(parts, before, strict=True)]
+    rest = {
+        name: torch.cat([getattr(part, name) for part in parts]) for name in ("numbers", "features", "energy", "force")
+    }
+    return AtomErrors(**rest, owner=torch.cat(owners))
 
 
 def expected_errors(head: Uncertainty, errors: AtomErrors) -> tuple[Tensor, Tensor]:
