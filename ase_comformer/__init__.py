@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from ase_comformer.errors import UnknownElementError as UnknownElementError
     from ase_comformer.errors import UnknownNameError as UnknownNameError
     from ase_comformer.errors import WeightsError as WeightsError
-    from ase_comformer.prediction import predict as predict
-    from ase_comformer.weights import available_models as available_models
-    from ase_comformer.weights import load_model as load_model
+    from ase_comformer.inference.batches import predict as predict
+    from ase_comformer.models.registry import available_models as available_models
+    from ase_comformer.models.registry import load_model as load_model
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
 _EXPORTS = {
     "GMTNetCalculator": "calculator",
-    "predict": "prediction",
-    "available_models": "weights",
-    "load_model": "weights",
+    "predict": "inference.batches",
+    "available_models": "models.registry",
+    "load_model": "models.registry",
     "InvalidStructureError": "errors",
     "UnknownElementError": "errors",
     "UnknownNameError": "errors",

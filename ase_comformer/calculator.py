@@ -16,11 +16,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.outputs import Properties, all_outputs
 
-from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.predictor import Predictor
-from ase_comformer.projection import SymmetryReport
-from ase_comformer.tensors import FramedTensor, ieee_frame
+from ase_comformer.inference.potential_evaluator import SURFACE_PROPERTIES, UNCERTAINTIES
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.tensors.forms import FramedTensor, ieee_frame
+from ase_comformer.tensors.symmetry_report import SymmetryReport
 
 FRAMES = ("cartesian", "ieee")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ase_comformer.plotting import parity_figure
-from ase_comformer.training.data import Record
-from ase_comformer.training.evaluate import run
+from ase_comformer.plotting.parity import parity_figure
+from ase_comformer.training.data.records import Record
+from ase_comformer.training.evaluation.evaluate import run
 
 DATASETS = {
     "dielectric_tensor": "dielectric_born",

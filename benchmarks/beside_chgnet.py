@@ -19,10 +19,10 @@ from ase.calculators.calculator import Calculator
 from rich.table import Table
 
 from ase_comformer import GMTNetCalculator
-from ase_comformer.elasticity import elastic_tensor_from_stress
-from ase_comformer.predictor import Predictor
-from ase_comformer.training.data import Record, load_records
-from ase_comformer.training.moduli import voigt_reuss_hill
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.physics.elasticity import elastic_tensor_from_stress
+from ase_comformer.physics.moduli import voigt_reuss_hill
+from ase_comformer.training.data.records import Record, load_records
 from benchmarks.phonons import evaluate, reference
 from benchmarks.surface import Clock, one_thread, parser, prepare_console, relax, spread
 

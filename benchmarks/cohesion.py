@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ase_comformer.calculator import GMTNetCalculator
-from ase_comformer.training.data import split_of
+from ase_comformer.training.data.records import split_of
 from benchmarks.surface import Clock, mean, one_thread, parser, prepare_console, relax
 
 #: eV/atom, of chosen elements whose crystals ASE builds.

@@ -11,8 +11,8 @@ import itertools
 import numpy as np
 from rich.table import Table
 
-from ase_comformer.predictor import Predictor
-from ase_comformer.training.data import load_records
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.training.data.records import load_records
 from benchmarks.surface import Clock, one_thread, parser, prepare_console
 
 #: eV, lower ends of the rows.

@@ -2,7 +2,7 @@
 
 Crystals of ``elastic_mp`` are relaxed with the potential, cell and atoms, with their space group kept; elastic
 constants follow from stresses at strains of +-0.5 % with the atoms relaxed in every strained cell
-(``ase_comformer.elasticity``). The head reads the PBE structure. Errors are those of K_VRH and G_VRH. The first rows
+(``physics.elasticity``). The head reads the PBE structure. Errors are those of K_VRH and G_VRH. The first rows
 compare the same crystals; the last one says what remains of the potential's when crystals are left out whose
 relaxation did not end or whose tensor is not positive definite. Failures have no tensor: they are counted and listed.
 """
@@ -11,10 +11,10 @@ import numpy as np
 from rich.table import Table
 
 from ase_comformer import GMTNetCalculator
-from ase_comformer.elasticity import ElasticFit, elastic_tensor_from_stress
-from ase_comformer.predictor import Predictor
-from ase_comformer.training.data import Record, load_records
-from ase_comformer.training.moduli import modulus_metrics, voigt_reuss_hill
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.physics.elasticity import ElasticFit, elastic_tensor_from_stress
+from ase_comformer.physics.moduli import modulus_metrics, voigt_reuss_hill
+from ase_comformer.training.data.records import Record, load_records
 from benchmarks.surface import Clock, Relaxation, one_thread, parser, prepare_console, relax, spread, verdict
 
 BULK, SHEAR = 12.0, 13.0

@@ -21,10 +21,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import chemical_symbols
 
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.models.registry import available_models, save_weights
 from ase_comformer.nn import TensorNetwork
-from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER
-from ase_comformer.predictor import Predictor
-from ase_comformer.weights import available_models, save_weights
+from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER
 
 PROPERTIES = ("piezoelectric_tensor", "elastic_tensor")
 #: lattice parameters in A of the experiment (Landolt-Boernstein, rounded)

@@ -34,7 +34,7 @@ FIGURES = {
 
 def figures(run: Path, checkpoint: str, split: str) -> dict[str, str]:
     """Heading -> formatted figure of one checkpoint."""
-    from ase_comformer.training.evaluate import run as evaluate
+    from ase_comformer.training.evaluation.evaluate import run as evaluate
     from ase_comformer.training.export import run as export
 
     with tempfile.TemporaryDirectory() as folder:

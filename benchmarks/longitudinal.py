@@ -14,7 +14,7 @@ from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 from rich.table import Table
 
-from ase_comformer.predictor import Predictor
+from ase_comformer.inference.predictor import Predictor
 from benchmarks.surface import Clock, one_thread, parser, prepare_console
 
 #: Cubic cells along x, and waves in that length that are shown.

@@ -25,8 +25,8 @@ from phonopy.structure.atoms import PhonopyAtoms
 from rich.table import Table
 
 from ase_comformer import GMTNetCalculator
-from ase_comformer.predictor import Predictor
-from ase_comformer.training.data import data_folder
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.training.data.records import data_folder
 from benchmarks.surface import Clock, cell_of, mean, one_thread, parser, prepare_console, relax, spread, verdict
 
 FLOORS = {"grid": 0.45, "gamma_optical": 0.45, "highest": 0.6, "heat_capacity": 3.0}

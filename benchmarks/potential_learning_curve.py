@@ -15,13 +15,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ase_comformer.nn.potential import Potential
+from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.data.frames import load_frames
+from ase_comformer.training.evaluation.frame_predictions import predict_frames
+from ase_comformer.training.evaluation.potential_metrics import response_errors, surface_errors
 from ase_comformer.training.export import trained_network
-from ase_comformer.training.frame_predictions import predict_frames
-from ase_comformer.training.frame_task import FrameTask
-from ase_comformer.training.frames import load_frames
-from ase_comformer.training.surface_metrics import response_errors, surface_errors
+from ase_comformer.training.tasks.frame_task import FrameTask
 
 
 def row(run: Path, initial_share: float | None) -> list[str]:

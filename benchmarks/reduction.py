@@ -19,12 +19,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ase_comformer.graph import CrystalGraph, build_graph, build_reduced_graph, collate
+from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
+from ase_comformer.graphs.crystal_graph import CrystalGraph, build_graph, build_reduced_graph, collate
+from ase_comformer.models.registry import load_model
 from ase_comformer.nn import TensorNetwork
-from ase_comformer.symmetry import SpaceGroup, analyse_space_group
-from ase_comformer.training.data import Record, load_records
-from ase_comformer.training.losses import Targets, loss_terms
-from ase_comformer.weights import load_model
+from ase_comformer.training.data.records import Record, load_records
+from ase_comformer.training.tasks.losses import Targets, loss_terms
 
 #: data set -> properties that are asked for, the labels of its training step
 SETS: dict[str, tuple[str, ...]] = {

@@ -16,7 +16,7 @@ from ase import Atoms
 from rich.table import Table
 
 from ase_comformer import GMTNetCalculator
-from ase_comformer.training.data import Record, load_records
+from ase_comformer.training.data.records import Record, load_records
 from benchmarks.surface import (
     OPTIMISERS,
     Clock,

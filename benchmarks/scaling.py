@@ -66,9 +66,9 @@ def tensor_query(atoms: Atoms, enforce: bool, model: str) -> dict[str, float]:
     """Stages of a tensor query, CPU seconds."""
     import torch
 
-    from ase_comformer.graph import build_graph, build_reduced_graph
-    from ase_comformer.predictor import Predictor
-    from ase_comformer.symmetry import analyse_space_group
+    from ase_comformer.crystals.space_group import analyse_space_group
+    from ase_comformer.graphs.crystal_graph import build_graph, build_reduced_graph
+    from ase_comformer.inference.predictor import Predictor
 
     name = "dielectric_tensor"
     torch.set_num_threads(1)
@@ -103,7 +103,7 @@ def potential_query(atoms: Atoms, model: str) -> dict[str, float]:
     """Energy, forces and stress on the plain graph, float32, from Atoms to numbers; CPU seconds."""
     import torch
 
-    from ase_comformer.predictor import Predictor
+    from ase_comformer.inference.predictor import Predictor
 
     torch.set_num_threads(1)
     surface = Predictor(model=model).surface

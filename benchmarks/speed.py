@@ -46,13 +46,19 @@ def measure(given: argparse.Namespace, batch: int, enforce: bool, threads: int) 
     import torch
 
     torch.set_num_threads(threads)
-    from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+    from ase_comformer.crystals.space_group import analyse_space_group
+    from ase_comformer.crystals.validation import validate_structure
+    from ase_comformer.graphs.crystal_graph import (
+        CrystalGraph,
+        GraphSettings,
+        build_graph,
+        build_reduced_graph,
+        collate,
+    )
+    from ase_comformer.inference.predictor import Predictor
     from ase_comformer.nn.ensemble import Ensemble
-    from ase_comformer.predictor import Predictor
-    from ase_comformer.projection import project
-    from ase_comformer.structure import validate_structure
-    from ase_comformer.symmetry import analyse_space_group
-    from ase_comformer.training.data import load_records
+    from ase_comformer.tensors.symmetry_report import project
+    from ase_comformer.training.data.records import load_records
 
     predictor = Predictor(model=given.model, device="cpu", enforce_symmetry=enforce)
     networks = predictor.model.entries(PROPERTY)

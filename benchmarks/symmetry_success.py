@@ -24,8 +24,8 @@ import numpy as np
 import spglib
 from ase import Atoms
 
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.tensors import rotate
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.tensors.forms import rotate
 from benchmarks import nye
 
 #: property -> (file, field of the label)
@@ -161,7 +161,7 @@ def print_table(name: str, columns: dict[str, Tally], notes: dict[str, int]) -> 
 
 def predicted(name: str, records: Sequence[dict[str, Any]], enforce: bool, args: argparse.Namespace) -> list:
     """Predicted tensors in the frame of each record, None where the prediction failed."""
-    from ase_comformer.prediction import predict
+    from ase_comformer.inference.batches import predict
 
     results = predict(
         [atoms_of(record) for record in records],

@@ -17,8 +17,8 @@ from rich.table import Table
 
 import ase_comformer
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.frame_task import FrameTask
-from ase_comformer.training.train import Trainer
+from ase_comformer.training.engines.trainer import Trainer
+from ase_comformer.training.tasks.frame_task import FrameTask
 
 CONFIG = Path(ase_comformer.__file__).parent / "training" / "configs" / "potential-3.toml"
 

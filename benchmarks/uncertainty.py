@@ -13,10 +13,10 @@ import numpy as np
 from rich.table import Table
 from torch import Tensor
 
-from ase_comformer.training.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.frames import Frames, load_frames
-from ase_comformer.training.uncertainty import COVERAGE, Calibration, atom_errors, expected_errors
-from ase_comformer.weights import load_model
+from ase_comformer.models.registry import load_model
+from ase_comformer.training.data.frames import Frames, load_frames
+from ase_comformer.training.evaluation.calibration import COVERAGE, Calibration, atom_errors, expected_errors
+from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames
 from benchmarks.surface import Clock, one_thread, parser, prepare_console
 
 Errors = tuple[np.ndarray, np.ndarray]

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
-from ase_comformer.weights import save_weights
+from ase_comformer.models.registry import save_weights
 from tiny import tiny_card, tiny_network
 
 

@@ -6,7 +6,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 
-from ase_comformer.energy_surface import EnergySurface
+from ase_comformer.inference.potential_evaluator import EnergySurface
 from seven_systems import ALL_CRYSTALS
 
 FINITE_DIFFERENCE = 1e-6  # eV/A and eV/A^3

@@ -19,10 +19,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import Trajectory
 
 from ase_comformer import GMTNetCalculator
-from ase_comformer.energy_surface import SURFACE_PROPERTIES, UNCERTAINTIES
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, UnknownNameError, WeightsError
-from ase_comformer.tensors import rotate
-from ase_comformer.weights import save_weights
+from ase_comformer.inference.potential_evaluator import SURFACE_PROPERTIES, UNCERTAINTIES
+from ase_comformer.models.registry import save_weights
+from ase_comformer.tensors.forms import rotate
 from tiny import tiny_card, tiny_network
 
 SURFACE = {*SURFACE_PROPERTIES, *UNCERTAINTIES}  # tests/test_calculator_surface.py
@@ -39,7 +39,7 @@ def calc(tiny_model):
 def count_evaluations(monkeypatch):
     """List that grows by the asked properties whenever the network runs."""
     calls = []
-    from ase_comformer.predictor import Predictor
+    from ase_comformer.inference.predictor import Predictor
 
     original = Predictor.evaluate
     monkeypatch.setattr(
@@ -406,7 +406,7 @@ def restore_defaults():
 @pytest.mark.parametrize("hostile", [torch.float64, torch.float16, torch.bfloat16, "meta"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_hostile_defaults_of_torch_change_nothing(tiny_model, quartz, restore_defaults, hostile, dtype):
-    from ase_comformer.weights import _load
+    from ase_comformer.models.registry import _load
 
     arguments = {"model": tiny_model, "device": "cpu", "dtype": dtype}
     calc = GMTNetCalculator(**arguments)

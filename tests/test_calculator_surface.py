@@ -21,8 +21,8 @@ from ase.phonons import Phonons
 
 from ase_comformer import GMTNetCalculator, predict
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
-from ase_comformer.nn.analytic import AnalyticPotential
-from ase_comformer.weights import save_bundle, save_weights
+from ase_comformer.models.registry import save_bundle, save_weights
+from ase_comformer.nn.derivatives.analytic import AnalyticPotential
 from tiny import COVERED, TINY, tiny_card, tiny_network, tiny_potential
 
 SURFACE = ("energy", "free_energy", "energies", "forces", "stress")

@@ -11,7 +11,7 @@ from ase import Atoms
 from typer.testing import CliRunner
 
 from ase_comformer import predict
-from ase_comformer.cli import app
+from ase_comformer.cli.app import app
 
 COMMANDS = ["predict", "symmetry", "models", "convert", "train", "export", "evaluate", "demo"]
 
@@ -72,7 +72,7 @@ def test_symmetry_prints_the_report(run, files, tiny_model):
 
 
 def test_models_lists_what_is_shipped(run, model_directory, monkeypatch):
-    monkeypatch.setattr("ase_comformer.weights.weights_folder", lambda: Path(model_directory))
+    monkeypatch.setattr("ase_comformer.models.registry.weights_folder", lambda: Path(model_directory))
     result = run("models")
     assert result.exit_code == 0, result.output
     assert "tiny2" in result.stdout

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ase_comformer.convert import convert_checkpoint, convert_state_dict, network_from_state_dict
 from ase_comformer.errors import UnknownNameError, WeightsError
-from ase_comformer.nn.comformer import EComFormer, IComFormer
-from ase_comformer.nn.gmtnet import GMTNet
-from ase_comformer.weights import load_model
+from ase_comformer.models.conversion import convert_checkpoint, convert_state_dict, network_from_state_dict
+from ase_comformer.models.registry import load_model
+from ase_comformer.nn.architectures.comformer import EComFormer, IComFormer
+from ase_comformer.nn.architectures.gmtnet import GMTNet
 
 
 def published_gmtnet() -> dict[str, Tensor]:

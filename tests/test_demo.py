@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ase_comformer import demo
-from ase_comformer.plotting import ParityPanel, panel_figure, parity_figure
-from ase_comformer.projection import independent_components, project
-from ase_comformer.reference_values import component_index, reference_crystals
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.tensors import tensor_property
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.demo import tables as demo
+from ase_comformer.demo.reference_values import component_index, reference_crystals
+from ase_comformer.plotting.parity import ParityPanel, panel_figure, parity_figure
+from ase_comformer.tensors.forms import tensor_property
+from ase_comformer.tensors.symmetry_report import independent_components, project
 
 CRYSTALS = reference_crystals()
 STRUCTURES = demo.demo_structures()
@@ -43,7 +43,7 @@ def test_quartz_silicon_has_four_oxygens_at_the_known_distance():
 
 def test_stated_sides_of_the_split_follow_the_rule():
     pytest.importorskip("pymatgen")
-    from ase_comformer.training.data import split_of
+    from ase_comformer.training.data.records import split_of
 
     assert {entry.name: entry.split for entry in CRYSTALS} == {entry.name: split_of(entry.name) for entry in CRYSTALS}
 

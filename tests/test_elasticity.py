@@ -12,9 +12,9 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from ase.units import GPa
 
-from ase_comformer.elasticity import elastic_tensor_from_stress
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.tensors import rotate
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.physics.elasticity import elastic_tensor_from_stress
+from ase_comformer.tensors.forms import rotate
 from ase_comformer.testing import random_rotation, rotate_atoms
 
 
@@ -133,7 +133,7 @@ def test_tensor_follows_the_crystal(hcp):
 
 
 def test_tensor_has_the_symmetry_of_the_crystal(hcp):
-    from ase_comformer.projection import project
+    from ase_comformer.tensors.symmetry_report import project
 
     tensor = elastic_tensor_from_stress(hcp).tensor
     np.testing.assert_allclose(project("elastic_tensor", tensor, analyse_space_group(hcp)), tensor, atol=1e-10)

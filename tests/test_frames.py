@@ -9,7 +9,7 @@ from pymatgen.analysis.elasticity import ElasticTensor
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from ase_comformer import tensors
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.testing import (
     FLOAT64_INVARIANCE,
     PROJECTION,

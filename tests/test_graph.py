@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
-from ase_comformer import graph as graph_module
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graph import (
+from ase_comformer.graphs import crystal_graph as graph_module
+from ase_comformer.graphs.crystal_graph import (
     CrystalGraph,
     GraphSettings,
     build_graph,
@@ -22,9 +23,8 @@ from ase_comformer.graph import (
     collate,
     neighbours,
 )
-from ase_comformer.lattice_frame import lattice_frame, primitive_lattice
-from ase_comformer.nn.radial import polynomial_envelope
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.graphs.lattice_frame import lattice_frame, primitive_lattice
+from ase_comformer.nn.layers.radial import polynomial_envelope
 from ase_comformer.testing import (
     cells,
     niggli_cell,

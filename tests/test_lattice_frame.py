@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ase_comformer.errors import InvalidStructureError
-from ase_comformer.lattice_frame import LatticeFrame, lattice_frame, minkowski_reduce, primitive_lattice
+from ase_comformer.graphs.lattice_frame import LatticeFrame, lattice_frame, minkowski_reduce, primitive_lattice
 
 BRAVAIS = {
     "CUB": lattice.CUB(3.3),

@@ -10,8 +10,8 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, neighbours
-from ase_comformer.neighbours import MovingGraph, SkinNeighbours
+from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, neighbours
+from ase_comformer.graphs.moving import MovingGraph, SkinNeighbours
 
 CUTOFF = 4.0
 STRUCTURES = {
@@ -67,7 +67,7 @@ def test_other_elements_or_boundaries_are_noticed() -> None:
 def test_small_moves_reuse_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     original = neighbours
-    monkeypatch.setattr("ase_comformer.neighbours.neighbours", lambda *given: calls.append(1) or original(*given))
+    monkeypatch.setattr("ase_comformer.graphs.moving.neighbours", lambda *given: calls.append(1) or original(*given))
     atoms = STRUCTURES["NaCl"].copy()
     finder = SkinNeighbours(CUTOFF, skin=0.6)
     for _ in range(5):

@@ -7,14 +7,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
-import ase_comformer.predictor
+import ase_comformer.inference.predictor
 from ase_comformer import predict
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, UnknownNameError
-from ase_comformer.predictor import Predictor
-from ase_comformer.projection import project
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.tensors import PROPERTIES, rotate
-from ase_comformer.weights import save_bundle, save_weights
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.models.registry import save_bundle, save_weights
+from ase_comformer.tensors.forms import PROPERTIES, rotate
+from ase_comformer.tensors.symmetry_report import project
 from tiny import tiny_card, tiny_network
 
 ALL = (
@@ -68,7 +68,7 @@ def test_batches_do_not_change_results_or_order(predictor, crystals, batch_size)
 
 def test_batch_is_split_by_number_of_edges(predictor, crystals, monkeypatch):
     expected = predictor.predict(crystals, ALL)
-    monkeypatch.setattr("ase_comformer.prediction.MAXIMUM_EDGES", 1)
+    monkeypatch.setattr("ase_comformer.inference.batches.MAXIMUM_EDGES", 1)
     for first, second in zip(expected, predictor.predict(crystals, ALL), strict=True):
         assert_same(first, second)
 
@@ -87,14 +87,14 @@ def test_failed_crystals_are_recorded_and_the_others_go_on(tiny_model, rocksalt)
 
 def test_crystal_that_breaks_the_network_does_not_take_its_batch_with_it(predictor, crystals, monkeypatch):
     expected = predictor.predict(crystals, ALL)
-    original = ase_comformer.predictor._require_finite
+    original = ase_comformer.inference.predictor._require_finite
 
     def refuse(values, atoms):
         if "Ga" in atoms.symbols:
             raise FloatingPointError("gallium")
         original(values, atoms)
 
-    monkeypatch.setattr("ase_comformer.predictor._require_finite", refuse)
+    monkeypatch.setattr("ase_comformer.inference.predictor._require_finite", refuse)
     results = predictor.predict(crystals, ALL)
     assert results[-1] == {"error": "FloatingPointError: gallium"}
     for first, second in zip(expected[:-1], results[:-1], strict=True):

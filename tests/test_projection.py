@@ -17,15 +17,15 @@ from pymatgen.core.tensors import Tensor
 from pymatgen.io.ase import AseAtomsAdaptor
 from scipy.spatial.transform import Rotation
 
+from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.projection import (
+from ase_comformer.tensors.forms import PROPERTIES, rotate, to_cartesian
+from ase_comformer.tensors.symmetry_report import (
     independent_components,
     project,
     symmetry_report,
     symmetry_residual,
 )
-from ase_comformer.symmetry import SpaceGroup, analyse_space_group
-from ase_comformer.tensors import PROPERTIES, rotate, to_cartesian
 from ase_comformer.testing import PROJECTION
 
 

@@ -5,8 +5,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from ase_comformer.crystals.validation import validate_atoms, validate_elements
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
-from ase_comformer.structure import validate_atoms, validate_elements
 
 
 @pytest.fixture

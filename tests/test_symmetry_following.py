@@ -6,10 +6,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal as spacegroup_crystal
 
-from ase_comformer.energy_surface import EnergySurface
-from ase_comformer.nn.potential import Potential
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.symmetry_following import FollowedGroup
+from ase_comformer.crystals.following import FollowedGroup
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.nn.architectures.potential import Potential
 from seven_systems import ALL_CRYSTALS
 
 CRYSTALS = ("MgO m-3m", "quartz 32", "Al2O3 -3m", "ZnO 6mm", "rutile 4/mmm", "FeSi 23", "model -1")

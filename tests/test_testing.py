@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from hypothesis import given
 
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.testing import (
     assert_relative,
     cells,

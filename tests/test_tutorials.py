@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ase_comformer.weights import load_model
+from ase_comformer.models.registry import load_model
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
 #: tutorial -> what it prints, property that the shipped model must have, package beside those of the core

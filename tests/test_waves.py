@@ -6,8 +6,8 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from ase_comformer.errors import InvalidStructureError
-from ase_comformer.graph import GraphSettings, build_graph, collate
-from ase_comformer.waves import COULOMB, open_directions, waves_of, waves_of_cells
+from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, collate
+from ase_comformer.graphs.reciprocal_vectors import COULOMB, open_directions, waves_of, waves_of_cells
 
 CUTOFF = 1.6
 TRICLINIC = np.array([[7.0, 0.3, -0.2], [1.0, 6.0, 0.4], [-0.5, 0.8, 9.0]])

@@ -6,12 +6,11 @@ import shutil
 import pytest
 import torch
 
-from ase_comformer.checksums import verify_folder, write_checksums
 from ase_comformer.devices import resolve_device, resolve_dtype
 from ase_comformer.errors import UnknownNameError, WeightsError
-from ase_comformer.model_cards import metrics_are_current
-from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.weights import (
+from ase_comformer.models.cards import metrics_are_current
+from ase_comformer.models.checksums import verify_folder, write_checksums
+from ase_comformer.models.registry import (
     available_models,
     find_model,
     load_model,
@@ -20,6 +19,7 @@ from ase_comformer.weights import (
     save_weights,
     weights_folder,
 )
+from ase_comformer.nn import ARCHITECTURES
 from tiny import TINY, tiny_card, tiny_network
 
 
@@ -95,7 +95,7 @@ def test_elements_of_a_bundle_are_covered_by_every_member(folder):
 
 
 def test_unknown_model_name_lists_the_available_ones(folder, monkeypatch):
-    monkeypatch.setattr("ase_comformer.weights.weights_folder", lambda: folder)
+    monkeypatch.setattr("ase_comformer.models.registry.weights_folder", lambda: folder)
     with pytest.raises(UnknownNameError, match=r"Unknown model 'best'\. Available: tiny, tiny2"):
         load_model("best")
     assert load_model("tiny").name == "tiny"

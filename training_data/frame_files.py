@@ -72,7 +72,7 @@ def join(name: str, paths: list[Path]) -> None:
 
     Nothing withheld is; formulas of val and test among varied frames only, for measuring.
     """
-    from ase_comformer.training.data import split_of
+    from ase_comformer.training.data.records import split_of
 
     splits = ("train", "val", "test") if name == "varied" else ("train",)
     kept: dict[str, list[Any]] = {}

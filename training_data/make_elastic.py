@@ -18,8 +18,8 @@ from ase.units import GPa
 from make_frames import write
 
 from ase_comformer import GMTNetCalculator
-from ase_comformer.tensors import cartesian_to_voigt
-from ase_comformer.training.data import Record, load_records
+from ase_comformer.tensors.forms import cartesian_to_voigt
+from ase_comformer.training.data.records import Record, load_records
 
 LARGEST, VOLUME_STRAIN, STRAIN = 24, 0.007, 0.006  # atoms, strains
 FORCE, STEPS, LONGEST = 2e-3, 60, 0.15  # eV/A, of relaxations; A, at rest: further moves are of an unstable crystal

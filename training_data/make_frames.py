@@ -54,7 +54,7 @@ def light_parents() -> list[Atoms]:
 
 def parents() -> list[Atoms]:
     """One frame of every small labelled crystal of the training split, those of metals alone several times."""
-    from ase_comformer.training.substitution import METALS
+    from ase_comformer.training.data.substitution import METALS
 
     metals = set(METALS.split())
     crystals = []
@@ -65,7 +65,7 @@ def parents() -> list[Atoms]:
 
 def undistorted(largest: int, split: str = "train") -> list[Atoms]:
     """One frame of every labelled crystal of the split of so many atoms at most, undistorted where there is one."""
-    from ase_comformer.training.frames import load_frames
+    from ase_comformer.training.data.frames import load_frames
 
     frames = load_frames("labelled", [split], None, largest)
     chosen: dict[str, int] = {}
@@ -121,8 +121,8 @@ def distorted(atoms: Atoms, random: np.random.Generator) -> dict[str, Atoms]:
 
 def write_substituted(seed: int, count: int, path: Path, known: list[Atoms]) -> None:
     """Distorted hypothetical crystals made from known ones, without labels."""
-    from ase_comformer.predictor import Predictor
-    from ase_comformer.training.substitution import substituted
+    from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.training.data.substitution import substituted
 
     warnings.filterwarnings("ignore", category=UserWarning)  # some hypothetical crystals are strange; they are dropped
     predictor, random = Predictor(), np.random.default_rng(seed)
@@ -140,8 +140,8 @@ def write_substituted(seed: int, count: int, path: Path, known: list[Atoms]) -> 
 
 def crystals_at_rest() -> list[Atoms]:
     """Small training crystals in their published cells: one per composition of the cell and volume per atom."""
-    from ase_comformer.training.data import load_records
-    from ase_comformer.training.frames import load_frames
+    from ase_comformer.training.data.frames import load_frames
+    from ase_comformer.training.data.records import load_records
 
     found = [record.atoms for record in load_records("elastic_mp", None, ("train",))]
     for source in ("labelled", "rest"):
@@ -194,7 +194,7 @@ def simple_metals(random: np.random.Generator) -> list[Atoms]:
     """
     from ase.build import bulk
 
-    from ase_comformer.training.substitution import METALS, atomic_volumes, similar_elements
+    from ase_comformer.training.data.substitution import METALS, atomic_volumes, similar_elements
 
     def scaled(atoms: Atoms) -> Atoms:
         size = (volumes[atoms.numbers].sum() / atoms.get_volume()) ** (1 / 3)
@@ -241,9 +241,9 @@ def molecular_crystals(random: np.random.Generator) -> list[Atoms]:
 
 def write_strained_hypothetical(seed: int, count: int, paths: list[Path]) -> None:
     """Pairs of strained crystals that nobody made, without labels, evenly over the files."""
-    from ase_comformer.predictor import Predictor
-    from ase_comformer.training.data import load_records, split_of
-    from ase_comformer.training.substitution import substituted
+    from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.training.data.records import load_records, split_of
+    from ase_comformer.training.data.substitution import substituted
 
     warnings.filterwarnings("ignore", category=UserWarning)
     predictor, random = Predictor(), np.random.default_rng(seed)
@@ -267,8 +267,8 @@ def write_varied(seed: int, count: int, split: str, paths: list[Path]) -> None:
     """Two copies of each structure of ``varied.py``, then isolated atoms, without labels, evenly over the files."""
     from varied import KINDS, heated, isolated_pairs
 
-    from ase_comformer.predictor import Predictor
-    from ase_comformer.training.data import split_of
+    from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.training.data.records import split_of
 
     warnings.filterwarnings("ignore", category=UserWarning)
     random, known = np.random.default_rng(seed), undistorted(LARGEST_LIGHT_PARENT, split)

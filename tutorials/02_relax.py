@@ -13,8 +13,8 @@ from ase.spacegroup import crystal
 from ase.units import GPa
 
 from ase_comformer import GMTNetCalculator
-from ase_comformer.elasticity import elastic_tensor_from_stress
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.physics.elasticity import elastic_tensor_from_stress
 
 np.set_printoptions(precision=1, suppress=True)
 calc = GMTNetCalculator(dtype="float64")

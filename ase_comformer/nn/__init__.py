@@ -5,10 +5,10 @@
 
 from torch import nn
 
-from ase_comformer.nn.comformer import EComFormer, IComFormer
-from ase_comformer.nn.gmtnet import GMTNet
-from ase_comformer.nn.potential import Potential
-from ase_comformer.nn.tensor_network import TensorNetwork
+from ase_comformer.nn.architectures.comformer import EComFormer, IComFormer
+from ase_comformer.nn.architectures.gmtnet import GMTNet
+from ase_comformer.nn.architectures.potential import Potential
+from ase_comformer.nn.architectures.tensor_network import TensorNetwork
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "EComFormer": EComFormer,

@@ -18,9 +18,9 @@ import torch
 from scipy.interpolate import PPoly, make_interp_spline
 from torch import Tensor
 
-from ase_comformer.graph import CrystalGraph
-from ase_comformer.nn.radial import polynomial_envelope
-from ase_comformer.waves import COULOMB, ENVELOPE_POWER, WAVE_PARTS
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.reciprocal_vectors import COULOMB, ENVELOPE_POWER, WAVE_PARTS
+from ase_comformer.nn.layers.radial import polynomial_envelope
 
 #: Products of atoms and waves that are held at a time.
 _LARGEST_PART = 2**21

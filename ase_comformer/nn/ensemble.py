@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ase_comformer.graph import CrystalGraph
-from ase_comformer.nn.stacked import repeated
-from ase_comformer.tensors import tensor_property, to_cartesian
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.nn.layers.stacked import repeated
+from ase_comformer.properties.registry import tensor_property
+from ase_comformer.tensors.forms import to_cartesian
 
 #: Batches of fewer edges are evaluated with stacked networks (measured on one core: equal at about 2000).
 STACKED_EDGES = 1500

@@ -10,7 +10,7 @@ the potential (``training/uncertainty.py``), which it does not change.
 import torch
 from torch import Tensor, nn
 
-from ase_comformer.nn.cartesian import MAX_ATOMIC_NUMBER
+from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER
 
 
 class Uncertainty(nn.Module):

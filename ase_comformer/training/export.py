@@ -17,16 +17,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ase_comformer.errors import UnknownNameError
+from ase_comformer.models.registry import save_weights
 from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.nn.potential import Potential
-from ase_comformer.nn.tensor_network import FUNCTIONALS
-from ase_comformer.tensors import tensor_property
+from ase_comformer.nn.architectures.potential import Potential
+from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS
+from ase_comformer.properties.registry import tensor_property
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data import load_records
-from ase_comformer.training.frames import load_frames
-from ase_comformer.training.train import initial_network
-from ase_comformer.training.uncertainty import fit_uncertainty
-from ase_comformer.weights import save_weights
+from ase_comformer.training.data.frames import load_frames
+from ase_comformer.training.data.records import load_records
+from ase_comformer.training.engines.trainer import initial_network
+from ase_comformer.training.evaluation.calibration import fit_uncertainty
 
 logger = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ import pytest
 import torch
 from ase import Atoms
 
-from ase_comformer.energy_surface import SURFACE_PROPERTIES
+from ase_comformer.inference.batches import predict
+from ase_comformer.inference.potential_evaluator import SURFACE_PROPERTIES
+from ase_comformer.models.registry import load_model, save_weights, weights_folder
 from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.prediction import predict
-from ase_comformer.tensors import PROPERTIES, rotate
+from ase_comformer.tensors.forms import PROPERTIES, rotate
 from ase_comformer.testing import (
     FLOAT64_INVARIANCE,
     change_cell,
@@ -30,7 +31,6 @@ from ase_comformer.testing import (
     shift_origin,
     supercell,
 )
-from ase_comformer.weights import load_model, save_weights, weights_folder
 from seven_systems import SEVEN_SYSTEMS
 from tiny import TINY
 

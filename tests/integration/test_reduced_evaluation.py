@@ -16,14 +16,14 @@ import torch
 from ase import Atoms
 from torch import nn
 
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
+from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.nn.potential import Potential, derivatives
-from ase_comformer.nn.tensor_network import TENSOR_NETWORK_PROPERTIES
-from ase_comformer.prepared import PreparedCrystal
-from ase_comformer.symmetry import SpaceGroup, analyse_space_group
+from ase_comformer.nn.architectures.potential import Potential, derivatives
+from ase_comformer.nn.architectures.tensor_network import TENSOR_NETWORK_PROPERTIES
 from ase_comformer.testing import REDUCED_EVALUATION, change_cell, permute_atoms, shift_origin, supercell
-from ase_comformer.training.data import data_folder, load_records
+from ase_comformer.training.data.records import data_folder, load_records
 
 CRYSTALS = 300
 LARGEST_CELL = 16

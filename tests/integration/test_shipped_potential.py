@@ -12,7 +12,8 @@ from ase.build import bulk, molecule
 from hypothesis import given, settings
 
 from ase_comformer import predict
-from ase_comformer.energy_surface import EnergySurface
+from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.models.registry import Model, available_models, load_model
 from ase_comformer.testing import (
     assert_relative,
     niggli_cell,
@@ -22,7 +23,6 @@ from ase_comformer.testing import (
     shift_origin,
     supercell,
 )
-from ase_comformer.weights import Model, available_models, load_model
 from seven_systems import ALL_CRYSTALS
 from surface_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
 
@@ -74,7 +74,7 @@ def test_forces_and_stress_are_the_derivatives_of_the_energy(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["MgO m-3m", "rutile 4/mmm", "quartz 32"])
 def test_forces_and_stress_of_symmetric_crystals_are_derivatives_too(name: str) -> None:
-    from ase_comformer.symmetry import analyse_space_group
+    from ase_comformer.crystals.space_group import analyse_space_group
 
     atoms = analyse_space_group(ALL_CRYSTALS[name]).primitive
     atoms = atoms.repeat((1, 1, -(-16 // len(atoms))))  # smaller ones are evaluated on plain graphs

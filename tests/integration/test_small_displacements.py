@@ -12,9 +12,9 @@ import torch
 from ase import Atoms
 
 from ase_comformer.calculator import GMTNetCalculator
-from ase_comformer.graph import build_graph, build_reduced_graph, collate
-from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.graphs.crystal_graph import build_graph, build_reduced_graph, collate
+from ase_comformer.nn.architectures.potential import Potential, PotentialResult, derivatives
 from seven_systems import ALL_CRYSTALS
 
 SIZES = (1e-5, 1e-4, 1e-3, 1e-2)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from ase.build import bulk
 
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
-from ase_comformer.nn.analytic import AnalyticPotential
-from ase_comformer.nn.message_sums import SumTopology
-from ase_comformer.nn.potential import Potential, PotentialResult, derivatives
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.nn.architectures.potential import Potential, PotentialResult, derivatives
+from ase_comformer.nn.derivatives.analytic import AnalyticPotential
+from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.testing import assert_relative
 from seven_systems import ALL_CRYSTALS
 from surface_structures import STRUCTURES

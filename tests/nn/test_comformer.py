@@ -6,12 +6,12 @@ import torch
 from ase.build import bulk
 from hypothesis import given, settings
 
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownElementError, UnknownNameError
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
-from ase_comformer.nn.attention import edge_candidate_pairs
-from ase_comformer.nn.comformer import EComFormer, IComFormer
-from ase_comformer.nn.elements import element_descriptors
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.nn.architectures.comformer import EComFormer, IComFormer
+from ase_comformer.nn.layers.attention import edge_candidate_pairs
+from ase_comformer.nn.layers.elements import element_descriptors
 from ase_comformer.testing import FLOAT64_INVARIANCE, REDUCED_EVALUATION, rotate_atoms, rotations, supercell
 from symmetric_crystals import crystals, quartz
 

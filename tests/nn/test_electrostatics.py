@@ -6,7 +6,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph
+from ase_comformer.graphs.reciprocal_vectors import COULOMB
 from ase_comformer.nn.electrostatics import (
     DipoleInteraction,
     _radial_table,
@@ -15,8 +17,6 @@ from ase_comformer.nn.electrostatics import (
     on_atoms,
     on_nodes,
 )
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.waves import COULOMB
 
 SETTINGS = GraphSettings(cutoff=3.0, wave_cutoff=1.6)
 

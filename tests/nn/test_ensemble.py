@@ -4,13 +4,13 @@ import pytest
 import torch
 from ase.build import bulk
 
-from ase_comformer.graph import GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.nn import ensemble
+from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS, TensorNetwork
 from ase_comformer.nn.ensemble import Ensemble
-from ase_comformer.nn.stacked import repeated
-from ase_comformer.nn.tensor_network import FUNCTIONALS, TensorNetwork
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.tensors import to_cartesian
+from ase_comformer.nn.layers.stacked import repeated
+from ase_comformer.tensors.forms import to_cartesian
 
 NAMES = tuple(FUNCTIONALS)
 SETTINGS = GraphSettings(cutoff=4.0)

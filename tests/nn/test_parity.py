@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ase_comformer.convert import convert_state_dict, network_from_state_dict
-from ase_comformer.graph import CrystalGraph
-from ase_comformer.nn.elements import element_descriptors
-from ase_comformer.nn.gmtnet import GMTNet
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.models.conversion import convert_state_dict, network_from_state_dict
+from ase_comformer.nn.architectures.gmtnet import GMTNet
+from ase_comformer.nn.layers.elements import element_descriptors
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCES, ids=("float64", "float32"))

@@ -9,11 +9,11 @@ from ase import Atoms
 from ase.build import bulk
 from hypothesis import given, settings
 
-from ase_comformer.energy_surface import EnergySurface
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graph import GraphSettings
+from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.inference.potential_evaluator import EnergySurface
 from ase_comformer.nn import ARCHITECTURES
-from ase_comformer.nn.potential import Potential
+from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.testing import permute_atoms, rotate_atoms, rotations, shift_origin, supercell
 from seven_systems import ALL_CRYSTALS
 from surface_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
@@ -117,7 +117,7 @@ def test_atoms_repel_at_short_distance(first: str, second: str) -> None:
 
 @pytest.mark.parametrize("name", ["MgO m-3m", "quartz 32", "Al2O3 -3m"])
 def test_reduced_graph_gives_the_same_as_the_plain_one(name: str) -> None:
-    from ase_comformer.symmetry import analyse_space_group
+    from ase_comformer.crystals.space_group import analyse_space_group
 
     atoms = analyse_space_group(ALL_CRYSTALS[name]).primitive
     atoms = atoms.repeat((1, 1, -(-16 // len(atoms))))  # smaller ones are evaluated on plain graphs

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ase_comformer.nn.radial import (
+from ase_comformer.nn.layers.radial import (
     BesselBasis,
     GaussianBasis,
     LegendreBasis,

@@ -7,10 +7,10 @@ import pytest
 import torch
 from ase.build import bulk
 
-from ase_comformer.graph import GraphSettings, build_graph, build_reduced_graph, collate
-from ase_comformer.nn.cartesian import CartesianTrunk
-from ase_comformer.nn.sparse import SparsePattern, sparse_product
-from ase_comformer.symmetry import analyse_space_group
+from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.nn.layers.cartesian import CartesianTrunk
+from ase_comformer.nn.operations.sparse import SparsePattern, sparse_product
 
 COLUMNS = torch.tensor([0, 3, 1, 1, 4, 2, 0])  # row 1 is empty, row 2 has a column twice
 OFFSETS = torch.tensor([0, 2, 2, 5])

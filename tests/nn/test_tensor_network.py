@@ -9,13 +9,13 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
 from ase_comformer.nn import ARCHITECTURES, TensorNetwork
-from ase_comformer.nn.tensor_network import FUNCTIONALS
-from ase_comformer.projection import project
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.tensors import PROPERTIES, rotate
+from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS
+from ase_comformer.tensors.forms import PROPERTIES, rotate
+from ase_comformer.tensors.symmetry_report import project
 from ase_comformer.testing import FLOAT64_INVARIANCE, REDUCED_EVALUATION, random_rotation, relative_error, rotate_atoms
 from seven_systems import ALL_CRYSTALS
 from tiny import TINY

@@ -5,12 +5,18 @@ import pytest
 import torch
 from ase.build import bulk
 
-from ase_comformer.energy_surface import EnergySurface
+from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.models.registry import load_model, save_weights
 from ase_comformer.nn.uncertainty import Uncertainty
-from ase_comformer.training.frame_predictions import predict_frames
-from ase_comformer.training.frames import Frames
-from ase_comformer.training.uncertainty import COVERAGE, Calibration, atom_errors, expected_errors, fit_uncertainty
-from ase_comformer.weights import load_model, save_weights
+from ase_comformer.training.data.frames import Frames
+from ase_comformer.training.evaluation.calibration import (
+    COVERAGE,
+    Calibration,
+    atom_errors,
+    expected_errors,
+    fit_uncertainty,
+)
+from ase_comformer.training.evaluation.frame_predictions import predict_frames
 from tiny import tiny_card, tiny_potential
 
 

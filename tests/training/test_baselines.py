@@ -7,7 +7,9 @@ import pytest
 from ase import Atoms
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.training.baselines import (
+from ase_comformer.physics.moduli import modulus_metrics, voigt_reuss_hill
+from ase_comformer.training.data.records import Record, load_records, without_flags
+from ase_comformer.training.evaluation.baselines import (
     ConstantMedian,
     KernelRidge,
     KernelSettings,
@@ -15,10 +17,8 @@ from ase_comformer.training.baselines import (
     choose_settings,
     isotropic_stiffness,
 )
-from ase_comformer.training.data import Record, load_records, without_flags
-from ase_comformer.training.metrics import born_metrics, tensor_metrics
-from ase_comformer.training.moduli import modulus_metrics, voigt_reuss_hill
-from ase_comformer.training.piezo_metrics import norm_metrics
+from ase_comformer.training.evaluation.metrics import born_metrics, tensor_metrics
+from ase_comformer.training.evaluation.piezo_metrics import norm_metrics
 
 real_data = pytest.mark.skipif("ASE_COMFORMER_DATA" not in os.environ, reason="ASE_COMFORMER_DATA is not set")
 

@@ -11,7 +11,7 @@ from pymatgen.core import Composition
 from spglib import get_spacegroup_type
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.training.data import (
+from ase_comformer.training.data.records import (
     DATASETS,
     SPLITS,
     Record,

@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 from torch import nn
 
-from ase_comformer.training.distributed import Processes
+from ase_comformer.training.engines.distributed import Processes
 
 
 def step(rank: int, folder: str) -> None:

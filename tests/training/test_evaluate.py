@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ase_comformer.checksums import verify_folder
-from ase_comformer.cli import app
+from ase_comformer.cli.app import app
 from ase_comformer.errors import UnknownNameError, WeightsError
-from ase_comformer.model_cards import metrics_are_current, record_metrics
-from ase_comformer.training.data import split_of
-from ase_comformer.training.evaluate import run
-from ase_comformer.weights import load_model, model_card, save_bundle, save_weights
+from ase_comformer.models.cards import metrics_are_current, record_metrics
+from ase_comformer.models.checksums import verify_folder
+from ase_comformer.models.registry import load_model, model_card, save_bundle, save_weights
+from ase_comformer.training.data.records import split_of
+from ase_comformer.training.evaluation.evaluate import run
 from tiny import tiny_card, tiny_network
 
 FORMULAS = (
@@ -139,7 +139,7 @@ def test_predictions_are_kept_for_figures(without_mp, tiny_model):
 
 
 def test_crystals_outside_the_model_are_reported_and_left_out(without_mp, tiny_model, monkeypatch):
-    from ase_comformer.weights import Model
+    from ase_comformer.models.registry import Model
 
     covered = Model.elements
     monkeypatch.setattr(Model, "elements", lambda self, name: covered(self, name) - {"K", "Na", "Ba", "Ga", "Al", "Ti"})
@@ -154,7 +154,7 @@ def test_crystals_outside_the_model_are_reported_and_left_out(without_mp, tiny_m
 def test_a_model_that_covers_less_is_also_compared_on_common_crystals(
     without_mp, tiny_model, model_directory, monkeypatch
 ):
-    from ase_comformer.weights import Model
+    from ase_comformer.models.registry import Model
 
     covered = Model.elements
     missing = {"K", "Na", "Ba", "Ga"}
@@ -182,7 +182,7 @@ def shipped(model_directory, tmp_path, monkeypatch):
     folder = tmp_path / "shipped"
     shutil.copytree(model_directory, folder)
     save_bundle(folder, "default", {"elastic_tensor": ["tiny", "tiny2"], "formation_energy": ["tiny"]})
-    monkeypatch.setattr("ase_comformer.weights.weights_folder", lambda: folder)
+    monkeypatch.setattr("ase_comformer.models.registry.weights_folder", lambda: folder)
     return folder
 
 

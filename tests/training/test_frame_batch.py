@@ -9,14 +9,14 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_masses, atomic_numbers
 
-from ase_comformer.graph import GraphSettings
-from ase_comformer.nn.message_sums import SumTopology
-from ase_comformer.nn.potential import Potential, derivatives
-from ase_comformer.training.captured import chosen_frames
-from ase_comformer.training.compiled import CompiledStep
-from ase_comformer.training.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
-from ase_comformer.training.frames import Frames, join
-from ase_comformer.training.resident import ResidentFrames
+from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.nn.architectures.potential import Potential, derivatives
+from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.training.data.frames import Frames, join
+from ase_comformer.training.engines.captured import chosen_frames
+from ase_comformer.training.engines.compiled import CompiledStep
+from ase_comformer.training.engines.resident import ResidentFrames
+from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
 
 CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150, waves=12)
 SETTINGS = GraphSettings(cutoff=4.5, wave_cutoff=1.6)

@@ -16,16 +16,16 @@ from ase.calculators.lj import LennardJones
 from ase.units import GPa
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graph import GraphSettings, build_graph, collate
-from ase_comformer.nn.potential import FIDELITIES, Potential, derivatives
-from ase_comformer.training.captured import CapturedTrainer
+from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, collate
+from ase_comformer.nn.architectures.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data import split_of
+from ase_comformer.training.data.frames import ISOLATED, TRAINING_DATA, Frames, join, load_frames
+from ase_comformer.training.data.records import split_of
+from ase_comformer.training.engines.captured import CapturedTrainer
+from ase_comformer.training.engines.trainer import Trainer, trainer
+from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames
+from ase_comformer.training.evaluation.potential_metrics import surface_errors
 from ase_comformer.training.export import trained_network
-from ase_comformer.training.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.frames import ISOLATED, TRAINING_DATA, Frames, join, load_frames
-from ase_comformer.training.surface_metrics import surface_errors
-from ase_comformer.training.train import Trainer, trainer
 
 SPLITS = ("train", "train", "train", "val", "test")
 
@@ -362,7 +362,7 @@ def test_prediction_in_batches_keeps_the_order(folder: Path, monkeypatch: pytest
     frames = load_frames("labelled", ("train",), folder)
     networks = [Potential(scalars=8, vectors=4, layers=2, hidden=8).double().requires_grad_(False) for _ in range(2)]
     whole = predict_frames(networks, frames)
-    monkeypatch.setattr("ase_comformer.training.frame_predictions._ATOMS_PER_BATCH", 10)
+    monkeypatch.setattr("ase_comformer.training.evaluation.frame_predictions._ATOMS_PER_BATCH", 10)
     parts = predict_frames(networks, frames)
     for name in ("energy", "forces", "stress"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-10)
@@ -428,7 +428,7 @@ def test_a_gpu_trains_potentials_in_one_process_only(tmp_path: Path, monkeypatch
     with pytest.raises(UnknownNameError, match="device = 'cpu'"):
         trainer(wanted)
     wanted.architecture = "Potential"
-    monkeypatch.setattr("ase_comformer.training.train.Processes", lambda: SimpleNamespace(count=2, rank=0))
+    monkeypatch.setattr("ase_comformer.training.engines.trainer.Processes", lambda: SimpleNamespace(count=2, rank=0))
     with pytest.raises(ValueError, match="without torchrun"):
         trainer(wanted)
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pymatgen.analysis.elasticity import ElasticTensor
 from rich.console import Console
 
-from ase_comformer.tensors import voigt_to_cartesian
-from ase_comformer.training.metrics import (
+from ase_comformer.physics.moduli import modulus_metrics, voigt_reuss_hill
+from ase_comformer.tensors.forms import voigt_to_cartesian
+from ase_comformer.training.evaluation.metrics import (
     as_dict,
     born_metrics,
     cartesian_norm,
@@ -21,8 +22,7 @@ from ase_comformer.training.metrics import (
     scalar_metrics,
     tensor_metrics,
 )
-from ase_comformer.training.moduli import modulus_metrics, voigt_reuss_hill
-from ase_comformer.training.piezo_metrics import norm_metrics, piezo_metrics
+from ase_comformer.training.evaluation.piezo_metrics import norm_metrics, piezo_metrics
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.optimisers import Muon, make_optimisers, orthogonalised
+from ase_comformer.training.engines.optimisers import Muon, make_optimisers, orthogonalised
 from tiny import TINY, tiny_potential
 
 

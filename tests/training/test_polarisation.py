@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from ase_comformer.training import polarisation
-from ase_comformer.training.data import Record
-from ase_comformer.training.frames import Frames
-from ase_comformer.training.polarisation import screened_charges, with_polarisation
+from ase_comformer.training.data import polarisation
+from ase_comformer.training.data.frames import Frames
+from ase_comformer.training.data.polarisation import screened_charges, with_polarisation
+from ase_comformer.training.data.records import Record
 
 CHARGES = np.array([np.diag([2.0, 2.0, 2.0]), np.diag([-2.0, -2.0, -2.0])])
 CHARGES[0, 0, 1] = 0.5  # field along x, displacement along y

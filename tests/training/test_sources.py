@@ -18,11 +18,12 @@ from ase import Atoms
 from ase.build import bulk
 
 from ase_comformer import tensors
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.symmetry import analyse_space_group
-from ase_comformer.training import data, sources
-from ase_comformer.training.sources.common import atoms_from_dict, structure_fields, symmetry_residual
-from ase_comformer.training.sources.phonondb import ionic_dielectric
+from ase_comformer.training.data import records as data
+from ase_comformer.training.data import sources
+from ase_comformer.training.data.sources.common import atoms_from_dict, structure_fields, symmetry_residual
+from ase_comformer.training.data.sources.phonondb import ionic_dielectric
 
 WITHHELD = "MgO"
 TRAIN = "BaTe"

@@ -6,8 +6,8 @@ import numpy as np
 from ase.build import bulk
 from ase.data import atomic_numbers
 
-from ase_comformer.training.data import split_of
-from ase_comformer.training.substitution import atomic_volumes, similar_elements, substituted
+from ase_comformer.training.data.records import split_of
+from ase_comformer.training.data.substitution import atomic_volumes, similar_elements, substituted
 
 CRYSTALS = [
     bulk("MgO", "rocksalt", a=4.25),

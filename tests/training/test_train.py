@@ -11,13 +11,13 @@ import torch
 from ase.build import bulk
 
 from ase_comformer import predict
-from ase_comformer.graph import GraphSettings
+from ase_comformer.graphs.crystal_graph import GraphSettings
 from ase_comformer.training.config import copy_config
-from ase_comformer.training.data import place_in_curve, split_of
+from ase_comformer.training.data.records import place_in_curve, split_of
+from ase_comformer.training.data.samples import load_samples
+from ase_comformer.training.engines.trainer import Trainer, TrainingConfig, run
 from ase_comformer.training.export import run as export
-from ase_comformer.training.losses import loss_terms, piezoelectric_loss, piezoelectric_norm_loss
-from ase_comformer.training.samples import load_samples
-from ase_comformer.training.train import Trainer, TrainingConfig, run
+from ase_comformer.training.tasks.losses import loss_terms, piezoelectric_loss, piezoelectric_norm_loss
 
 SETTINGS = GraphSettings(cutoff=4.0)
 CUBIC = [("CaO", 4.81), ("SrO", 5.16), ("BaO", 5.54), ("CaS", 5.69), ("SrS", 6.02), ("LiF", 4.03), ("KF", 5.35),

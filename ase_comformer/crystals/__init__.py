@@ -1,0 +1,1 @@
+"""Crystals as ``ase.Atoms``: validation, space groups, crystal axes."""

@@ -1,0 +1,1 @@
+"""Well-known crystals beside published values."""

@@ -1,0 +1,1 @@
+"""Crystal graphs: neighbours, symmetry reduction, batches, reciprocal vectors."""

@@ -1,0 +1,79 @@
+"""A crystal made ready for evaluation: validated, with its space group and the graphs that networks read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from torch import nn
+
+from ase_comformer.crystals.space_group import SpaceGroup
+from ase_comformer.devices import shielded_device
+from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph
+from ase_comformer.inference.potential_evaluator import SurfaceCrystal
+from ase_comformer.properties.registry import tensor_property
+
+
+@dataclass(eq=False)
+class PreparedCrystal:
+    """A validated crystal with everything that does not depend on the property.
+
+    Attributes:
+        atoms: the input.
+        group: its space group, or None if symmetry is not used.
+        graphs: graphs built so far, by settings and by whether they are reduced.
+        surface: what energy, forces and stress are evaluated on, where they were asked for.
+    """
+
+    atoms: Atoms
+    group: SpaceGroup | None
+    graphs: dict[tuple[GraphSettings, bool], CrystalGraph] = field(default_factory=dict)
+    surface: SurfaceCrystal | None = None
+
+    @property
+    def largest_edge_count(self) -> int:
+        """Edges of the largest graph built so far."""
+        graphs = [*self.graphs.values(), *([self.surface.graph] if self.surface else [])]
+        return max((len(graph.edge_weight) for graph in graphs), default=0)
+
+    @property
+    def evaluated(self) -> Atoms:
+        """The structure that the networks see: the idealised primitive cell where symmetry is used."""
+        return self.atoms if self.group is None else self.group.primitive
+
+    def graph(self, network: nn.Module) -> CrystalGraph:
+        """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it."""
+        settings: GraphSettings = network.graph_settings  # type: ignore[assignment]
+        supported = bool(getattr(network, "supports_reduced_graphs", True))
+        reduced = self.group is not None and self.group.order > 1 and supported
+        key = (settings, reduced)
+        if key not in self.graphs:
+            with shielded_device("cpu"):
+                if self.group is None:
+                    self.graphs[key] = build_graph(self.atoms, settings)
+                elif reduced:
+                    self.graphs[key] = build_reduced_graph(self.group, settings)
+                else:
+                    self.graphs[key] = build_graph(self.group.primitive, settings)
+        return self.graphs[key]
+
+    def to_input(self, name: str, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Per-atom values of the evaluated cell -> those of the input atoms."""
+        if self.group is None or not tensor_property(name).per_atom:
+            return value
+        return value[self.group.atom_to_primitive]
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """The structure without calculator, constraints and arrays, which must not be kept alive in a cache."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+def structure_key(atoms: Atoms) -> bytes:
+    """Bytes that differ where two structures differ; empty for something that is not a structure."""
+    if not isinstance(atoms, Atoms):
+        return b""
+    parts = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)

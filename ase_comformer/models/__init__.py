@@ -1,0 +1,1 @@
+"""Trained weights: registry, integrity, cards, conversion."""

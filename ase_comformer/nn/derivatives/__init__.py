@@ -1,0 +1,1 @@
+"""Derivatives of potentials in edge vectors, written out."""

@@ -1,0 +1,1 @@
+"""Heads: node features to the tensors of crystals and atoms."""

@@ -1,0 +1,1 @@
+"""Sums over edges as sparse products."""

@@ -1,0 +1,1 @@
+"""Physics on top of tensors and forces: pure functions."""

@@ -1,0 +1,204 @@
+"""Figures: predicted against reference values, one panel per property.
+
+Needs matplotlib, the extra ``plot``. Figures are made without ``pyplot``, so no global state is touched and no
+display is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ase_comformer.properties.registry import tensor_property
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Positive values over decades are easier to read in logarithmic axes.
+_LOGARITHMIC = ("dielectric_tensor", "static_dielectric_tensor")
+
+MISSING = "matplotlib is not installed. Install the extra: pip install 'ase-comformer[plot]'."
+
+
+@dataclass
+class ParityPanel:
+    """One panel of :func:`panel_figure`.
+
+    Attributes:
+        title: what is shown.
+        unit: of both axes.
+        reference: (n,) values on the horizontal axis.
+        predicted: (n,) values on the vertical axis.
+        groups: name of the group of each point (colour and legend); empty for one group.
+        hollow: whether each point is drawn hollow; empty for none.
+        logarithmic: both axes; non-positive values are then left out.
+        text: note inside the panel.
+    """
+
+    title: str
+    unit: str
+    reference: ArrayLike
+    predicted: ArrayLike
+    groups: Sequence[str] = ()
+    hollow: Sequence[bool] = field(default=())
+    logarithmic: bool = True
+    text: str = ""
+
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_], NDArray[np.bool_]]:
+        """Reference, predicted, groups and hollow of the points that can be drawn.
+
+        Raises:
+            ValueError: unequal lengths, or values that are not finite.
+        """
+        reference = np.asarray(self.reference, dtype=np.float64)
+        predicted = np.asarray(self.predicted, dtype=np.float64)
+        groups = np.asarray(self.groups if len(self.groups) else [""] * len(reference), dtype=str)
+        hollow = np.asarray(self.hollow if len(self.hollow) else [False] * len(reference), dtype=bool)
+        lengths = [len(reference), len(predicted), len(groups), len(hollow)]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"Panel {self.title!r} has unequal lengths of reference, predicted, groups, hollow: {lengths}."
+            )
+        if not (np.isfinite(reference).all() and np.isfinite(predicted).all()):
+            raise ValueError(f"Panel {self.title!r} has values that are not finite.")
+        shown = (reference > 0) & (predicted > 0) if self.logarithmic else np.full(len(reference), True)
+        return reference[shown], predicted[shown], groups[shown], hollow[shown]
+
+
+def panel_figure(
+    panels: Sequence[ParityPanel],
+    path: str | Path | None = None,
+    *,
+    reference_label: str = "DFT",
+    title: str = "",
+    columns: int = 3,
+    size: float = 3.6,
+) -> Figure:
+    """Draw predicted against reference values.
+
+    Args:
+        panels: drawn row by row.
+        path: file to write (format by extension); folders are created.
+        reference_label: what the horizontal axes show.
+        title: of the figure.
+        columns: panels per row.
+        size: inches per panel.
+
+    Raises:
+        ImportError: matplotlib is missing; the message says how to install it.
+        ValueError: no panels, or a panel with inconsistent data.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(MISSING) from error
+    if not panels:
+        raise ValueError("panel_figure needs at least one panel.")
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(size * columns, size * rows + (0.4 if title else 0.0)), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    names = list(dict.fromkeys(name for panel in panels for name in panel.groups))
+    colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
+    for axis, panel in zip(axes, panels, strict=False):
+        _draw(axis, panel, colours, reference_label)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    if title:
+        figure.suptitle(title)
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def parity_figure(
+    points: Mapping[str, tuple[ArrayLike, ArrayLike]], path: Path, *, reference: str = "DFT", size: float = 3.4
+) -> Path:
+    """One panel per property, see :func:`panel_figure`.
+
+    Args:
+        points: property -> (reference (k,), predicted (k,)) in the unit of the property.
+        path: file to write; the ending gives the format.
+        reference: name of the horizontal axis.
+        size: inches per panel.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ImportError: matplotlib is missing; install ``ase-comformer[plot]``.
+    """
+    panels = []
+    for name, (known, predicted) in points.items():
+        unit = tensor_property(name).unit
+        logarithmic = name in _LOGARITHMIC
+        shown = "" if logarithmic else unit
+        panels.append(ParityPanel(name.replace("_", " "), shown, known, predicted, logarithmic=logarithmic))
+    panel_figure(panels, path, reference_label=reference, size=size)
+    return path
+
+
+def _draw(axis: Axes, panel: ParityPanel, colours: dict[str, str], reference_label: str) -> None:
+    reference, predicted, groups, hollow = panel.arrays()
+    few = len(reference) < 60
+    for name in dict.fromkeys(groups.tolist()):
+        member = groups == name
+        for empty in (False, True):
+            chosen = member & (hollow == empty)
+            if not chosen.any():
+                continue
+            colour = colours.get(name, "C0")
+            # One entry in the legend per group, whether it has full points, hollow points or both.
+            first = not empty or not (member & ~hollow).any()
+            axis.scatter(
+                reference[chosen],
+                predicted[chosen],
+                s=28 if few else 7,
+                alpha=0.9 if few else 0.35,
+                linewidths=1.2 if few else 0,
+                facecolors="none" if empty else colour,
+                edgecolors=colour if few else "none",
+                label=name if name and first else None,
+                rasterized=not few,
+            )
+    if len(reference):
+        both = np.concatenate([reference, predicted])
+        low, high = float(both.min()), float(both.max())
+        if panel.logarithmic:
+            low, high = low / 1.3, high * 1.3
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            _plain_ticks(axis, decades=float(np.log10(high / low)))
+        else:
+            margin = 0.06 * (high - low) + 1e-9
+            low, high = low - margin, high + margin
+        axis.plot([low, high], [low, high], color="0.5", linewidth=0.8, zorder=0)
+        axis.set_xlim(low, high)
+        axis.set_ylim(low, high)
+    axis.set_aspect("equal", adjustable="box")
+    unit = f" ({panel.unit})" if panel.unit else ""
+    axis.set_title(panel.title, fontsize=10)
+    axis.set_xlabel(f"{reference_label}{unit}", fontsize=9)
+    axis.set_ylabel(f"predicted{unit}", fontsize=9)
+    axis.tick_params(labelsize=8)
+    if panel.text:
+        axis.text(0.04, 0.96, panel.text, transform=axis.transAxes, va="top", fontsize=8)
+    if any(groups):
+        axis.legend(fontsize=7, loc="lower right", framealpha=0.6, handletextpad=0.2)
+
+
+def _plain_ticks(axis: Axes, decades: float) -> None:
+    """Ticks such as 2, 5, 10 instead of powers of ten, fewer of them over many decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,)))
+        side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        side.set_minor_formatter(NullFormatter())

@@ -1,0 +1,1 @@
+"""Every property that the package knows, declared once (``registry``)."""

@@ -1,0 +1,183 @@
+"""The Reynolds operator: tensors averaged over the space group, and bases of the invariant tensors.
+
+P = (1/G) sum_g D(g) is the orthogonal projector onto the invariant tensors. For crystal tensors g acts
+through its point part; for Born charges and forces it also permutes the atoms. Tensors are in the documented
+(Voigt) form and in the Cartesian frame of the ``Atoms`` that the space group was found from. Public names:
+see ``projection``. Index letters: ``g`` operation (G), ``a`` atom of the primitive cell (p), ``i`` input atom
+(N), ``m`` component.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ase_comformer.crystals.space_group import SpaceGroup
+from ase_comformer.properties.registry import TensorProperty, tensor_property
+from ase_comformer.tensors.forms import rotate, to_cartesian
+
+FloatArray = NDArray[np.float64]
+
+
+def project(name: str, tensor: ArrayLike, space_group: SpaceGroup) -> FloatArray:
+    """Average a tensor over the space group: the closest tensor that has the symmetry of the crystal.
+
+    Args:
+        name: public name of the property (a key of ``tensors.PROPERTIES``); scalars are returned as they are.
+        tensor: documented form with any leading batch axes; Born charges (..., N, 3, 3) and forces (..., N,
+            3) on the N atoms of the input structure, units free.
+        space_group: of that structure.
+
+    Returns:
+        float64, same shape. Index symmetries (eps_ij = eps_ji, C_ij = C_ji) are imposed too. Per-atom tensors
+        are averaged over translationally equivalent atoms first, and sum to zero over the atoms (acoustic sum
+        rule of the Born charges, zero net force): removing the mean commutes with the group, so both
+        projections are one.
+
+    Raises:
+        UnknownNameError: ``name`` is no property.
+        ValueError: the shape does not fit the property or the number of atoms.
+    """
+    entry = tensor_property(name)
+    array = checked_array(entry, tensor, space_group)
+    if entry.rank == 0:
+        return array
+    if entry.per_atom:
+        return _project_per_atom(entry, array, space_group)
+    axes = len(entry.shape)
+    symmetric = _index_symmetric(entry, array)
+    copies = rotate(np.expand_dims(symmetric, -axes - 1), space_group.rotations, name)
+    return _index_symmetric(entry, copies.mean(axis=-axes - 1))
+
+
+def symmetry_residual(name: str, raw: ArrayLike, projected: ArrayLike) -> float:
+    """Norm of ``raw - projected`` relative to max(norm of ``raw``, 1) in the documented unit.
+
+    Norms are Frobenius norms of the full Cartesian tensor, so that they do not depend on the frame; per-atom
+    tensors take the root mean square over atoms, so that they do not depend on the cell.
+    """
+    difference = frobenius_norm(name, np.asarray(raw, dtype=np.float64) - np.asarray(projected, dtype=np.float64))
+    return difference / max(frobenius_norm(name, np.asarray(raw, dtype=np.float64)), 1.0)
+
+
+def independent_components(name: str, space_group: SpaceGroup) -> int:
+    """Number of independent components of a property: the trace of its projector.
+
+    For Born charges and forces: over all atoms of the primitive cell, after the sum rule.
+    """
+    entry = tensor_property(name)
+    return 1 if entry.rank == 0 else invariant_basis(entry, space_group).shape[1]
+
+
+def checked_array(entry: TensorProperty, tensor: ArrayLike, space_group: SpaceGroup) -> FloatArray:
+    """Copy as float64; ``ValueError`` where the trailing shape does not fit the property and the atoms."""
+    array = np.array(tensor, dtype=np.float64)
+    count = len(space_group.atom_to_primitive)
+    shape = (count, *entry.shape) if entry.per_atom else entry.shape
+    if array.shape[array.ndim - len(shape) :] != shape:
+        atoms = f" for {count} atoms" if entry.per_atom else ""
+        raise ValueError(f"{entry.name} must have trailing shape {shape}{atoms}, got an array of shape {array.shape}")
+    return array
+
+
+def _index_symmetric(entry: TensorProperty, array: FloatArray) -> FloatArray:
+    """Impose the transposition symmetry of dielectric (ij=ji) and Voigt elastic (IJ=JI) tensors."""
+    if entry.shape == (6, 6) or (entry.shape == (3, 3) and entry.formula == "ij=ji"):
+        return (array + array.swapaxes(-1, -2)) / 2
+    return array
+
+
+def _project_per_atom(entry: TensorProperty, array: FloatArray, space_group: SpaceGroup) -> FloatArray:
+    """Average over translations, then over the group, then remove the mean over atoms; (..., N, *shape)."""
+    primitive = primitive_average(entry, array, space_group)
+    averaged = after_each_operation(entry, primitive, space_group).mean(axis=0)
+    axis = averaged.ndim - len(entry.shape) - 1
+    averaged -= averaged.mean(axis=axis, keepdims=True)
+    return np.take(averaged, space_group.atom_to_primitive, axis=axis)
+
+
+def primitive_average(entry: TensorProperty, array: FloatArray, space_group: SpaceGroup) -> FloatArray:
+    """Mean over translationally equivalent atoms: (..., N, *shape) -> (..., p, *shape)."""
+    axis = array.ndim - len(entry.shape) - 1
+    to_primitive = space_group.atom_to_primitive
+    atoms_first = np.moveaxis(array, axis, 0)
+    total = np.zeros((len(space_group.primitive), *atoms_first.shape[1:]))
+    np.add.at(total, to_primitive, atoms_first)
+    return np.moveaxis(total, 0, axis) / np.bincount(to_primitive).reshape(-1, *(1,) * len(entry.shape))
+
+
+def after_each_operation(entry: TensorProperty, primitive: FloatArray, space_group: SpaceGroup) -> FloatArray:
+    """(G, ..., p, *shape): per-atom tensors (..., p, *shape) after each operation, atoms carried along."""
+    axis = primitive.ndim - len(entry.shape)  # of the atoms, once the operations stand in front
+    trailing = (1,) * len(entry.shape)
+    turned = rotate(primitive[None], space_group.rotations.reshape(-1, *(1,) * axis, 3, 3), entry.name)
+    source = np.argsort(space_group.permutations, axis=1)  # source[g, b]: the atom that g carries to b
+    index = source.reshape(len(source), *(1,) * (axis - 1), -1, *trailing)
+    return np.take_along_axis(turned, index, axis)
+
+
+def invariant_basis(entry: TensorProperty, space_group: SpaceGroup) -> FloatArray:
+    """(M, r) basis of the invariant tensors in the M components that the report lists."""
+    if entry.per_atom:
+        return _site_basis(entry, space_group)
+    projected_units = project(entry.name, _unit_tensors(entry), space_group)
+    projector = distinct_components(entry, projected_units).T  # column m: what becomes of component m
+    left, _, _ = np.linalg.svd(projector)
+    return left[:, : round(float(np.trace(projector)))]
+
+
+def _site_basis(entry: TensorProperty, space_group: SpaceGroup) -> FloatArray:
+    """Basis for the components of one atom per orbit: site symmetry of each, joined by the sum rule."""
+    rotations = space_group.rotations
+    if entry.rank == 2:
+        rotations = np.einsum("gij,gkl->gikjl", rotations, rotations).reshape(-1, 9, 9)
+    size = rotations.shape[1]
+    point_projector = rotations.mean(axis=0)
+    representatives = space_group.representatives
+    blocks, sums = [], []
+    for order, atom in enumerate(representatives):
+        fixes = space_group.permutations[:, atom] == atom
+        left, values, _ = np.linalg.svd(rotations[fixes].mean(axis=0))
+        site = left[:, values > 0.5]
+        block = np.zeros((len(representatives) * size, site.shape[1]))
+        block[order * size : (order + 1) * size] = site
+        blocks.append(block)
+        multiplicity = len(rotations) / np.count_nonzero(fixes)
+        sums.append(multiplicity * point_projector @ site)  # the sum over the orbit
+    constraint = np.hstack(sums)
+    _, values, right = np.linalg.svd(constraint)
+    kernel = right[np.count_nonzero(values > 1e-8) :].T
+    return np.hstack(blocks) @ kernel
+
+
+def distinct_indices(entry: TensorProperty) -> list[tuple[int, ...]]:
+    """Array indices of the distinct components of one tensor, in the order of the report."""
+    if entry.shape == (6, 6):
+        return [(i, j) for i in range(6) for j in range(i, 6)]
+    if entry.formula == "ij=ji" and entry.shape == (3, 3):
+        return [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    return [tuple(int(k) for k in index) for index in np.ndindex(*entry.shape)]
+
+
+def distinct_components(entry: TensorProperty, array: FloatArray) -> FloatArray:
+    """(..., *shape) -> (..., M) distinct components."""
+    # one linear index per component: the trailing axes of the documented form are flattened
+    columns = [int(np.ravel_multi_index(index, entry.shape)) for index in distinct_indices(entry)]
+    return array.reshape(*array.shape[: array.ndim - len(entry.shape)], -1)[..., columns]
+
+
+def _unit_tensors(entry: TensorProperty) -> FloatArray:
+    indices = distinct_indices(entry)
+    units = np.zeros((len(indices), *entry.shape))
+    for unit, index in zip(units, indices, strict=True):
+        unit[index] = 1.0
+        if unit.shape in ((6, 6), (3, 3)):
+            unit[index[::-1]] = 1.0
+    return units
+
+
+def frobenius_norm(name: str, array: FloatArray) -> float:
+    """Norm of the full Cartesian tensor; root mean square over atoms for per-atom tensors."""
+    entry = tensor_property(name)
+    norm = float(np.linalg.norm(to_cartesian(array, name)))
+    return norm / np.sqrt(len(array)) if entry.per_atom else norm

@@ -1,0 +1,1 @@
+"""Labelled records and frames, and the graphs made of them."""

@@ -1,0 +1,102 @@
+"""Neighbours of frames, sorted once: edges by receiver and sender, and the pairs of atoms that they connect."""
+
+import multiprocessing
+import os
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.graphs.reciprocal_vectors import Waves, waves_of_cells
+from ase_comformer.training.data.frames import Frames
+
+#: Indices of ``FrameEdges``; atoms, edges and pairs are counted within their frame.
+INDICES = (
+    "receiver",
+    "sender",
+    "edge_pair",
+    "edge_by_sender",
+    "pair_receiver",
+    "pair_sender",
+    "pair_size",
+    "pair_by_sender",
+)
+
+
+@dataclass
+class FrameEdges:
+    """Edges and pairs of some frames, one after the other, see ``ResidentFrames``, and their numbers per frame."""
+
+    edge_count: NDArray[np.int64]
+    pair_count: NDArray[np.int64]
+    vector: NDArray[np.float32]
+    receiver: NDArray[np.int32]
+    sender: NDArray[np.int32]
+    edge_pair: NDArray[np.int32]
+    edge_by_sender: NDArray[np.int32]
+    pair_receiver: NDArray[np.int32]
+    pair_sender: NDArray[np.int32]
+    pair_size: NDArray[np.int32]
+    pair_by_sender: NDArray[np.int32]
+
+
+def _edges_of_part(task: tuple[Frames, float]) -> FrameEdges:
+    frames, cutoff = task
+    graph = frames.graph(GraphSettings(cutoff=cutoff))
+    receiver, sender = graph.edge_receiver.numpy(), graph.edge_atom.numpy()
+    order = np.lexsort((sender, receiver))
+    receiver, sender = receiver[order], sender[order]
+    begins = np.append(True, (np.diff(receiver) != 0) | (np.diff(sender) != 0))[: len(order)]
+    pair_receiver, pair_sender = receiver[begins], sender[begins]
+    size = np.diff(np.append(np.flatnonzero(begins), len(order)))
+
+    # frames stand one after the other, so what is sorted for all of them is sorted within each
+    owner = np.repeat(np.arange(len(frames)), frames.count)
+    edge_count, pair_count = (np.bincount(owner[ends], minlength=len(frames)) for ends in (receiver, pair_receiver))
+    edge_start, pair_start = (np.cumsum(counts) - counts for counts in (edge_count, pair_count))
+    of_edge, of_pair = owner[receiver], owner[pair_receiver]
+    indices = {
+        "receiver": receiver - frames.start[of_edge],
+        "sender": sender - frames.start[of_edge],
+        "edge_pair": np.cumsum(begins) - 1 - pair_start[of_edge],
+        "edge_by_sender": np.argsort(sender, kind="stable") - edge_start[of_edge],
+        "pair_receiver": pair_receiver - frames.start[of_pair],
+        "pair_sender": pair_sender - frames.start[of_pair],
+        "pair_size": size,
+        "pair_by_sender": np.argsort(pair_sender, kind="stable") - pair_start[of_pair],
+    }
+    return FrameEdges(
+        edge_count,
+        pair_count,
+        graph.edge_vector.numpy()[order],
+        **{name: values.astype(np.int32) for name, values in indices.items()},
+    )
+
+
+def edges_of(frames: Frames, cutoff: float, smallest: int = 2000) -> FrameEdges:
+    """Of every frame; in several processes from ``smallest`` frames on."""
+    if len(frames) < smallest:
+        return _edges_of_part((frames, cutoff))
+    cores = len(os.sched_getaffinity(0))
+    parts = [(frames.take(rows), cutoff) for rows in np.array_split(np.arange(len(frames)), 4 * cores)]
+    with multiprocessing.get_context("spawn").Pool(cores) as pool:
+        found = pool.map(_edges_of_part, parts, chunksize=1)
+    return FrameEdges(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(FrameEdges)))
+
+
+def waves_of_frames(frames: Frames, cutoff: float, together: int = 128) -> Waves:
+    """Of every frame, in float32; some cells of like shape together, as all share the reach of the longest."""
+    order = np.argsort(np.linalg.norm(frames.cell, axis=2).prod(axis=1), kind="stable")
+    rows = np.split(order, range(together, len(order), together))
+    parts = [waves_of_cells(frames.cell[part], cutoff) for part in rows]
+    most = max((part.weight.shape[1] for part in parts), default=0)
+
+    def joined(name: str) -> NDArray[np.float32]:
+        values = np.zeros((len(frames), most, *getattr(parts[0], name).shape[2:]), dtype=np.float32)
+        for part, waves in zip(rows, parts, strict=True):
+            found = getattr(waves, name)
+            values[part, : found.shape[1]] = found
+        return values
+
+    return Waves(joined("vector"), joined("weight"), joined("slope"))

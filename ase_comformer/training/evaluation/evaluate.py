@@ -1,0 +1,347 @@
+"""``ase-comformer evaluate``: accuracy of a model on a split, beside baselines, other models and anchors.
+
+The evaluated model and the baselines are compared on the same crystals (those the model covers), a comparison
+model on those of them that it covers; where that is fewer, a second table has the crystals that all models cover.
+Baselines are always fitted on the train split. The tables are objects of ``training.report``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.inference.batches import predict_with
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.physics.moduli import modulus_metrics
+from ase_comformer.training.data.records import Record, load_records, without_flags
+from ase_comformer.training.evaluation.baselines import ConstantMedian, KernelRidge, ZeroPredictor
+from ase_comformer.training.evaluation.metrics import (
+    Metrics,
+    as_dict,
+    born_metrics,
+    cartesian_norm,
+    eigenvalue_range,
+    scalar_metrics,
+    tensor_metrics,
+)
+from ase_comformer.training.evaluation.piezo_metrics import PIEZO_THRESHOLD, norm_metrics, piezo_metrics
+from ase_comformer.training.evaluation.potential_metrics import surface_sections
+from ase_comformer.training.evaluation.report import Evaluation, Section, show
+
+logger = logging.getLogger(__name__)
+
+Outputs = dict[str, Any]  # record id -> prediction; crystals that failed are absent
+Rows = list[tuple[str, Metrics]]
+
+
+Subset = tuple[str, Callable[[Sequence[Record]], list[Record]]]
+_ALL: Subset = ("all records", list)
+_CLEAN: Subset = ("without eps_inf_* flags", lambda records: without_flags(records, "eps_inf_"))
+_CLEAN_STATIC: Subset = (
+    "without eps_inf_* and eps_ion_* flags",
+    lambda records: without_flags(records, "eps_inf_", "eps_ion_"),
+)
+
+
+def _cells_of(functional: str) -> Subset:
+    return (
+        f"{functional} cells",
+        lambda records: [r for r in records if r.extras.get("structure_functional") == functional],
+    )
+
+
+# (data set, property, subsets); a data set of another functional than the labels of training comes last.
+_PLAN: tuple[tuple[str, str, tuple[Subset, ...]], ...] = (
+    ("dielectric_born", "dielectric_tensor", (_CLEAN, _ALL)),
+    ("dielectric_born", "static_dielectric_tensor", (_CLEAN, _CLEAN_STATIC, _ALL)),
+    ("dielectric_born", "born_effective_charges", (_ALL, _CLEAN)),
+    ("elastic_mp", "elastic_tensor", (_ALL,)),
+    ("piezo_mp", "piezoelectric_tensor", (_ALL,)),
+    ("formation_energy", "formation_energy", (_ALL, _cells_of("PBE"), _cells_of("PBEsol"))),
+    ("dielectric_mp", "dielectric_tensor", (("all records, PBE labels and cells", list),)),
+    ("dielectric_mp", "static_dielectric_tensor", (("all records, PBE labels and cells", list),)),
+)
+#: ``forces`` stands for all of the energy surface: energies, forces and stresses of frames.
+EVALUATED: tuple[str, ...] = (*dict.fromkeys(name for _, name, _ in _PLAN), "forces")
+
+
+def run(
+    model: str | Path = "default",
+    split: str = "test",
+    *,
+    folder: str | Path | None = None,
+    properties: Sequence[str] | None = None,
+    comparisons: Sequence[str | Path] = (),
+    enforce_symmetry: bool = True,
+    batch_size: int = 64,
+    dtype: str = "float32",
+    device: str = "auto",
+    symprec: float = 1e-2,
+    json_path: str | Path | None = None,
+    log_path: str | Path | None = None,
+    console: Console | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Evaluate a model on a split and show the accuracy tables.
+
+    Args:
+        model: name or path of the evaluated model.
+        split: 'test', 'val' or 'train'.
+        folder: data package; default from ``ASE_COMFORMER_DATA``.
+        properties: which to evaluate; default all that the model predicts and the data label.
+        comparisons: further models shown beside it, for the properties they have, for example
+            'gmtnet-paper-dielectric'.
+        enforce_symmetry: evaluate the idealised structure and project, as in ``ase_comformer.predict``.
+        batch_size: crystals evaluated together.
+        dtype: 'float32' or 'float64'.
+        device: 'auto' or a torch device.
+        symprec: tolerance in Å of the space-group search.
+        json_path: also write ``Evaluation.to_dict()`` there.
+        log_path: also append the log there.
+        console: where tables go; None shows nothing (the tables are in the result).
+        progress: show a progress bar on standard error.
+
+    Raises:
+        UnknownNameError: unknown model, property or split.
+        FileNotFoundError: no data package.
+    """
+    settings = {
+        "enforce_symmetry": enforce_symmetry, "batch_size": batch_size, "dtype": dtype, "device": device,
+        "symprec": symprec,
+    }  # fmt: skip
+    predictors: dict[str, Predictor] = {}
+    for chosen in dict.fromkeys([str(model), *map(str, comparisons)]):
+        predictor = Predictor(
+            model=chosen, enforce_symmetry=enforce_symmetry, dtype=dtype, device=device, symprec=symprec
+        )
+        shown = predictor.model.name
+        predictors[shown if shown not in predictors else chosen] = predictor
+    names = list(predictors)
+    wanted = _wanted(names[0], predictors[names[0]].properties, properties)
+    fingerprint = predictors[names[0]].model.fingerprint
+    result = Evaluation(names[0], split, settings, tuple(names[1:]), fingerprint)
+    plan = [entry for entry in _PLAN if entry[1] in wanted]
+    datasets = {name: load_records(name, folder, (split,)) for name in dict.fromkeys(entry[0] for entry in plan)}
+    with _log_file(log_path), _progress_bar(progress) as bar:
+        logger.info("evaluating %s on %s with %s", names, split, settings)
+        outputs: dict[tuple[str, str, str], Outputs] = {}
+        for dataset, records in datasets.items():
+            of_dataset = [entry[1] for entry in plan if entry[0] == dataset]
+            for name, predictor in predictors.items():
+                here = [prop for prop in of_dataset if prop in predictor.properties]
+                task = bar.add_task(f"{name}: {dataset}", total=len(records)) if bar else None
+                started = time.perf_counter()
+                found, failed = _predict(predictor, records, here, batch_size, bar, task)
+                result.seconds[name] = result.seconds.get(name, 0.0) + time.perf_counter() - started
+                if failed:
+                    result.failures.setdefault(name, {})[dataset] = failed
+                    logger.warning("%s: %d of %d crystals of %s without some prediction, first: %s", name,
+                                   len(failed), len(records), dataset, next(iter(failed.items())))  # fmt: skip
+                outputs.update({(dataset, prop, name): values for prop, values in found.items()})
+        train: dict[str, list[Record]] = {}
+        for dataset, prop, subsets in plan:
+            of_models = {name: outputs[dataset, prop, name] for name in predictors if (dataset, prop, name) in outputs}
+            covered = [r for r in datasets[dataset] if prop in r.labels and r.id in of_models[names[0]]]
+            pairs = [(record, of_models[names[0]][record.id]) for record in covered]
+            result.predictions.setdefault(dataset, {})[prop] = pairs
+            if dataset not in train:
+                train[dataset] = load_records(dataset, folder, ("train",))
+            for section in _sections(dataset, prop, subsets, covered, of_models, train[dataset]):
+                result.sections.append(section)
+                for predictor_name, metrics in section.rows:
+                    logger.info("%s | %s | %s", section.title, predictor_name, as_dict(metrics))
+        if "forces" in wanted:
+            for name, predictor in predictors.items():
+                result.sections += _surface(name, predictor, split, folder)
+    if json_path is not None:
+        Path(json_path).parent.mkdir(parents=True, exist_ok=True)
+        Path(json_path).write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if console is not None:
+        show(result, console)
+    return result
+
+
+def _surface(name: str, predictor: Predictor, split: str, folder: str | Path | None) -> list[Section]:
+    if predictor.surface is None:
+        return []
+    networks: Sequence[Any] = predictor.surface.networks
+    sections = list(surface_sections(name, networks, sorted(predictor.model.elements("energy")), split, folder))
+    for section in sections:
+        for predictor_name, metrics in section.rows:
+            logger.info("%s | %s | %s", section.title, predictor_name, as_dict(metrics))
+    return sections
+
+
+def _wanted(model: str, available: Sequence[str], properties: Sequence[str] | None) -> list[str]:
+    choices = [name for name in EVALUATED if name in available]
+    if properties is None:
+        return choices
+    unknown = [name for name in properties if name not in choices]
+    if unknown or isinstance(properties, str):
+        raise UnknownNameError(
+            f"cannot evaluate {unknown or properties!r} of model {model!r}: give a list of {', '.join(choices)}"
+        )
+    return list(properties)
+
+
+def _predict(
+    predictor: Predictor,
+    records: Sequence[Record],
+    properties: Sequence[str],
+    batch_size: int,
+    bar: Progress | None,
+    task: TaskID | None,
+) -> tuple[dict[str, Outputs], dict[str, str]]:
+    """Predictions per property, and a message for every crystal that lacks one."""
+    found: dict[str, Outputs] = {name: {} for name in properties}
+    failed: dict[str, str] = {}
+    step = 4 * batch_size
+    for start in range(0, len(records) if properties else 0, step):
+        chunk = records[start : start + step]
+        answers = predict_with(predictor, [record.atoms for record in chunk], properties, batch_size=batch_size)
+        for record, answer in zip(chunk, answers, strict=True):
+            if "error" in answer and len(properties) > 1:
+                # One property may not cover an element that the others do.
+                answer = {}
+                for name in properties:
+                    (single,) = predict_with(predictor, [record.atoms], [name], batch_size=1)
+                    answer.update(single)
+            if "error" in answer:
+                failed[record.id] = str(answer["error"])
+            for name in properties:
+                if name in answer:
+                    found[name][record.id] = answer[name]
+        if bar is not None and task is not None:
+            bar.advance(task, len(chunk))
+    return found, failed
+
+
+def _sections(
+    dataset: str,
+    prop: str,
+    subsets: Sequence[Subset],
+    covered: Sequence[Record],
+    of_models: dict[str, Outputs],
+    train: Sequence[Record],
+) -> Iterator[Section]:
+    usable = without_flags(train, "eps_inf_") if dataset == "dielectric_born" else train
+    fitted: list[Any] = [ZeroPredictor(prop)]
+    if prop != "piezoelectric_tensor":
+        fitted = [ConstantMedian.fit(prop, usable)]
+    if prop == "born_effective_charges":
+        fitted.insert(0, ZeroPredictor(prop))
+    ridge = None if prop == "born_effective_charges" else KernelRidge.fit(prop, usable)
+    for subset, records, is_common in _with_common(subsets, covered, of_models):
+        if not records or (prop == "piezoelectric_tensor" and not any(map(_is_piezoelectric, records))):
+            continue
+        sources: list[tuple[str, list[Record], list[Any]]] = []
+        for name, values in of_models.items():
+            known = [record for record in records if record.id in values]
+            if known and (prop != "piezoelectric_tensor" or any(map(_is_piezoelectric, known))):
+                sources.append((name, known, [values[record.id] for record in known]))
+        sources += [(baseline.name, records, baseline.predict(records)) for baseline in fitted]
+        if ridge is not None and prop != "piezoelectric_tensor":
+            sources.append((ridge.name, records, ridge.predict(records)))
+        for measure in _MEASURES[prop]:
+            rows = tuple(
+                (name, measure(known, values))
+                for name, known, values in sources
+                if not (measure is _moduli and name == "zero")
+            )
+            yield Section(prop, dataset, subset, rows, is_common)
+        if prop == "piezoelectric_tensor" and ridge is not None:
+            labels = _labels(records, prop)
+            norms: Rows = [
+                (name, norm_metrics(list(cartesian_norm(np.array(values))), _labels(known, prop)))
+                for name, known, values in sources
+                if name != "zero"
+            ]
+            norms.append((ridge.name, norm_metrics(ridge.predict(records), labels)))  # type: ignore[arg-type]
+            yield Section(prop, dataset, f"{subset}, norm", tuple(norms), is_common)
+
+
+def _with_common(
+    subsets: Sequence[Subset], covered: Sequence[Record], of_models: dict[str, Outputs]
+) -> Iterator[tuple[str, list[Record], bool]]:
+    """Each subset, and where a comparison model covers less of it, the crystals that all models cover."""
+    for subset, select in subsets:
+        records = select(covered)
+        yield subset, records, False
+        common = [record for record in records if all(record.id in values for values in of_models.values())]
+        if len(common) < len(records):
+            yield f"{subset}, covered by all models", common, True
+
+
+def _is_piezoelectric(record: Record) -> bool:
+    return bool(cartesian_norm(np.asarray(record.labels["piezoelectric_tensor"])) > PIEZO_THRESHOLD)
+
+
+def _labels(records: Sequence[Record], prop: str) -> list[Any]:
+    return [record.labels[prop] for record in records]
+
+
+def _dielectric(prop: str) -> Callable[[Sequence[Record], list[Any]], Metrics]:
+    return lambda records, values: tensor_metrics(values, _labels(records, prop))
+
+
+def _range(prop: str) -> Callable[[Sequence[Record], list[Any]], Metrics]:
+    return lambda records, values: eigenvalue_range(values, _labels(records, prop))
+
+
+def _moduli(records: Sequence[Record], values: list[Any]) -> Metrics:
+    return modulus_metrics(values, _labels(records, "elastic_tensor"))
+
+
+def _piezo(records: Sequence[Record], values: list[Any]) -> Metrics:
+    readings = [record.extras["alternatives"] if record.extras["ambiguous"] else None for record in records]
+    return piezo_metrics(values, _labels(records, "piezoelectric_tensor"), readings)
+
+
+_MEASURES: dict[str, tuple[Callable[[Sequence[Record], list[Any]], Metrics], ...]] = {
+    "dielectric_tensor": (_dielectric("dielectric_tensor"), _range("dielectric_tensor")),
+    "static_dielectric_tensor": (_dielectric("static_dielectric_tensor"),),
+    "elastic_tensor": (_dielectric("elastic_tensor"), _moduli),
+    "piezoelectric_tensor": (_piezo,),
+    "born_effective_charges": (lambda r, v: born_metrics(v, _labels(r, "born_effective_charges")),),
+    "formation_energy": (lambda r, v: scalar_metrics(v, _labels(r, "formation_energy")),),
+}
+
+
+@contextlib.contextmanager
+def _log_file(path: str | Path | None) -> Iterator[None]:
+    """Append the package's log to a file while the block runs."""
+    if path is None:
+        yield
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package = logging.getLogger("ase_comformer")
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _progress_bar(shown: bool) -> Iterator[Progress | None]:
+    if not shown:
+        yield None
+        return
+    with Progress(console=Console(stderr=True)) as bar:
+        yield bar

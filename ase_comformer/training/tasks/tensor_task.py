@@ -1,0 +1,75 @@
+"""Learning crystal properties (tensors, formation energy) from labelled crystals."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.data.samples import SampleSet, load_samples
+from ase_comformer.training.tasks.losses import loss_terms
+from ase_comformer.training.tasks.task import Task, Terms
+
+#: Labels without a head of their own -> the prediction they are compared with.
+READ_FROM = {"moduli": "elastic_tensor", "piezoelectric_norm": "piezoelectric_tensor"}
+
+
+class TensorTask(Task):
+    """Graphs are built once and cached; every record is seen ``repeat`` times per epoch."""
+
+    def __init__(self, config: TrainingConfig, network: Any, folder: Path | None) -> None:
+        self.config, self.network = config, network
+        options: dict[str, Any] = {
+            "properties": config.properties,
+            "settings": network.graph_settings,
+            "reduced": config.reduced,
+            "max_atoms": config.max_atoms,
+            "folder": folder,
+            "cache": Path(config.output) / "cache",
+        }
+        self.train_set = load_samples(config.datasets, config.splits, fraction=config.fraction, **options)
+        self.val_set = load_samples(config.datasets, ["val"], **options)
+        repeats = torch.tensor([config.repeat.get(name, 1) for name in config.datasets])
+        self.pool = torch.repeat_interleave(torch.arange(len(self.train_set)), repeats[self.train_set.dataset])
+        self.samples_per_epoch = len(self.pool)
+        self._set_element_reference()
+
+    def _set_element_reference(self) -> None:
+        """Least-squares energy per element, so that the network learns the rest (DESIGN.md section 5)."""
+        if "formation_energy" not in self.train_set.labels or not hasattr(self.network, "element_reference"):
+            return
+        crystals, energies = self.train_set.labels["formation_energy"]
+        graph = self.train_set.store.graph
+        composition = torch.zeros(graph.crystal_count, len(self.network.element_reference))
+        composition.index_put_((graph.node_crystal, graph.numbers), graph.node_weight, accumulate=True)
+        matrix = composition[crystals].double()
+        ridge = matrix.T @ matrix + 1e-2 * torch.eye(matrix.shape[1], dtype=torch.float64)
+        solution = torch.linalg.solve(ridge, matrix.T @ energies.double())
+        self.network.element_reference.copy_(solution)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """See ``Task``."""
+        return self.pool[torch.randperm(len(self.pool), generator=generator)]
+
+    def terms(self, samples: Tensor) -> Terms:
+        """See ``Task``."""
+        return self._terms(self.train_set, samples)
+
+    def validation(self) -> Iterator[Terms]:
+        """See ``Task``."""
+        for crystals in torch.arange(len(self.val_set)).split(128):
+            yield self._terms(self.val_set, crystals)
+
+    def _terms(self, samples: SampleSet, crystals: Tensor) -> Terms:
+        graph, targets, fidelity = samples.batch(crystals, self.config.properties)
+        asked = {READ_FROM.get(name, name) for name in targets.rows}
+        if not asked:
+            return {}
+        ordered = [name for name in self.network.properties if name in asked]
+        if len(getattr(self.network, "fidelities", ())) > 1:
+            predictions = self.network(graph, ordered, fidelity)
+        else:
+            predictions = self.network(graph, ordered)
+        return loss_terms(predictions, targets)
