@@ -17,14 +17,14 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.outputs import Properties, all_outputs
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.inference.potential_evaluator import SURFACE_PROPERTIES, UNCERTAINTIES
+from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES, UNCERTAINTIES
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.tensors.forms import FramedTensor, ieee_frame
 from ase_comformer.tensors.symmetry_report import SymmetryReport
 
 FRAMES = ("cartesian", "ieee")
 
-_IN_RESULTS = frozenset({*SURFACE_PROPERTIES, "dielectric_tensor"})
+_IN_RESULTS = frozenset({*POTENTIAL_PROPERTIES, "dielectric_tensor"})
 
 
 class GMTNetCalculator(Calculator):
@@ -59,7 +59,7 @@ class GMTNetCalculator(Calculator):
 
     name = "gmtnet"
     implemented_properties: list[str] = [  # noqa: RUF012, declared so by ASE
-        *SURFACE_PROPERTIES,
+        *POTENTIAL_PROPERTIES,
         *UNCERTAINTIES,
         "dielectric_tensor",
         "static_dielectric_tensor",

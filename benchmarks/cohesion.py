@@ -62,9 +62,7 @@ def angle_change(before: Atoms, after: Atoms) -> float:
     """Largest change of an angle between two bonds, degrees; NaN where there is none."""
     bonded = bonds(before)
     triples = [
-        (int(j), i, int(k))
-        for i in range(len(before))
-        for j, k in itertools.combinations(np.flatnonzero(bonded[i]), 2)
+        (int(j), i, int(k)) for i in range(len(before)) for j, k in itertools.combinations(np.flatnonzero(bonded[i]), 2)
     ]
     return max((abs(before.get_angle(*triple) - after.get_angle(*triple)) for triple in triples), default=np.nan)
 

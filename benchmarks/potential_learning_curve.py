@@ -19,7 +19,7 @@ from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import load_frames
 from ase_comformer.training.evaluation.frame_predictions import predict_frames
-from ase_comformer.training.evaluation.potential_metrics import response_errors, surface_errors
+from ase_comformer.training.evaluation.potential_metrics import potential_errors, response_errors
 from ase_comformer.training.export import trained_network
 from ase_comformer.training.tasks.frame_task import FrameTask
 
@@ -35,7 +35,7 @@ def row(run: Path, initial_share: float | None) -> list[str]:
     network.requires_grad_(False)
     labelled = load_frames("labelled", ["val"])
     labelled = labelled.take(np.flatnonzero(np.isin(labelled.kind, ["rattle_s", "strain"])))
-    errors = surface_errors(labelled, predict_frames([network], labelled))
+    errors = potential_errors(labelled, predict_frames([network], labelled))
     response = response_errors([network], load_frames("response", ["val"], max_atoms=40))
     counts = [str(len(np.unique(train.group))), str(len(train))]
     shown = [f"{errors.energy:.1f}", f"{errors.between:.1f}", f"{errors.force:.1f}", f"{errors.stress:.2f}"]

@@ -20,12 +20,12 @@ from ase.io.trajectory import Trajectory
 
 from ase_comformer import GMTNetCalculator
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, UnknownNameError, WeightsError
-from ase_comformer.inference.potential_evaluator import SURFACE_PROPERTIES, UNCERTAINTIES
+from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES, UNCERTAINTIES
 from ase_comformer.models.registry import save_weights
 from ase_comformer.tensors.forms import rotate
 from tiny import tiny_card, tiny_network
 
-SURFACE = {*SURFACE_PROPERTIES, *UNCERTAINTIES}  # tests/test_calculator_surface.py
+SURFACE = {*POTENTIAL_PROPERTIES, *UNCERTAINTIES}  # tests/test_calculator_potential.py
 ALL = [name for name in GMTNetCalculator.implemented_properties if name not in SURFACE]
 EXACT = {"rtol": 0, "atol": 1e-9}
 

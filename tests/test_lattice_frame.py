@@ -222,9 +222,7 @@ def test_candidates_of_simple_lattices():
 def test_minkowski_reduction_reaches_the_successive_minima(name, seed):
     cell = random_basis(seed, steps=10) @ CELLS[name]
     ours, theirs = minkowski_reduce(cell), ase_minkowski_reduce(CELLS[name])[0]
-    np.testing.assert_allclose(
-        np.linalg.norm(ours, axis=1), np.sort(np.linalg.norm(theirs, axis=1)), rtol=1e-9
-    )
+    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), np.sort(np.linalg.norm(theirs, axis=1)), rtol=1e-9)
     assert abs(np.linalg.det(ours)) == pytest.approx(abs(np.linalg.det(CELLS[name])))
 
 

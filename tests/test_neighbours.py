@@ -81,12 +81,12 @@ def test_negative_skin_is_refused() -> None:
         SkinNeighbours(4.0, skin=-1.0)
 
 
-WITH_WAVES = GraphSettings(cutoff=CUTOFF, wave_cutoff=1.6)
+WITH_RECIPROCAL = GraphSettings(cutoff=CUTOFF, reciprocal_cutoff=1.6)
 
 
 def assert_same_graph(moving: MovingGraph, atoms: Atoms) -> None:
     """Edges in any order, everything else exactly."""
-    found, fresh = moving.of(atoms), build_graph(atoms, WITH_WAVES)
+    found, fresh = moving.of(atoms), build_graph(atoms, WITH_RECIPROCAL)
     names = ("edge_receiver", "edge_atom", "edge_image", "edge_vector")
     edges = [tuple(getattr(graph, name).numpy() for name in names) for graph in (found, fresh)]
     assert edge_set(edges[0]) == edge_set(edges[1])
@@ -99,7 +99,7 @@ def assert_same_graph(moving: MovingGraph, atoms: Atoms) -> None:
 @pytest.mark.parametrize("size", [0.001, 0.3])
 def test_a_graph_that_moves_is_the_graph_of_the_structure(name: str, size: float) -> None:
     rng, atoms = np.random.default_rng(0), STRUCTURES[name].copy()
-    moving = MovingGraph(WITH_WAVES, 0.6, torch.float64, torch.device("cpu"))
+    moving = MovingGraph(WITH_RECIPROCAL, 0.6, torch.float64, torch.device("cpu"))
     for k in range(12):
         if k % 3 == 2:
             atoms.set_cell(atoms.cell.array @ (np.eye(3) + size * rng.uniform(-0.1, 0.1, (3, 3))), scale_atoms=True)
@@ -113,7 +113,7 @@ def test_a_graph_that_moves_is_the_graph_of_the_structure(name: str, size: float
 
 def test_a_graph_that_moves_leaves_earlier_ones_alone() -> None:
     atoms = STRUCTURES["NaCl"].copy()
-    moving = MovingGraph(WITH_WAVES, 0.6, torch.float64, torch.device("cpu"))
+    moving = MovingGraph(WITH_RECIPROCAL, 0.6, torch.float64, torch.device("cpu"))
     graphs, vectors = [], []
     for _ in range(3):
         graphs.append(moving.of(atoms))

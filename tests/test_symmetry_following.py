@@ -8,7 +8,7 @@ from ase.spacegroup import crystal as spacegroup_crystal
 
 from ase_comformer.crystals.following import FollowedGroup
 from ase_comformer.crystals.space_group import analyse_space_group
-from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.nn.architectures.potential import Potential
 from seven_systems import ALL_CRYSTALS
 
@@ -23,7 +23,7 @@ def symmetric_motion(atoms: Atoms, size: float) -> Atoms:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Potential(scalars=8, vectors=4, layers=2, hidden=8, graph_settings={"cutoff": 4.5})
-    found = EnergySurface([network.double().requires_grad_(False)], use_symmetry=False).evaluate(atoms)
+    found = PotentialEvaluator([network.double().requires_grad_(False)], use_symmetry=False).evaluate(atoms)
     moved = atoms.copy()
     forces = found["forces"]
     xx, yy, zz, yz, xz, xy = found["stress"]
@@ -90,9 +90,9 @@ def test_results_do_not_depend_on_what_came_before(name: str) -> None:
     network = network.double().requires_grad_(False)
     atoms = start(name)
     moved = symmetric_motion(atoms, 0.05)
-    used = EnergySurface([network])
+    used = PotentialEvaluator([network])
     used.evaluate(atoms)
     found = used.evaluate(moved)
-    expected = EnergySurface([network], use_symmetry=False).evaluate(moved)
+    expected = PotentialEvaluator([network], use_symmetry=False).evaluate(moved)
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-9, err_msg=key)

@@ -44,7 +44,7 @@ def tiny_card(network: torch.nn.Module) -> dict:
 def tiny_potential(seed: int = 0) -> torch.nn.Module:
     """A ``Potential`` with random weights, whose atoms have dipoles."""
     names = ("scalars", "vectors", "layers", "radial", "hidden")
-    settings = {**TINY["graph_settings"], "wave_cutoff": 1.6}
+    settings = {**TINY["graph_settings"], "reciprocal_cutoff": 1.6}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = ARCHITECTURES["Potential"](**{name: TINY[name] for name in names}, graph_settings=settings)

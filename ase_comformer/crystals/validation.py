@@ -74,7 +74,7 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
     warn_about_ignored(atoms)
 
 
-def validate_surface_structure(atoms: Atoms) -> None:
+def validate_potential_structure(atoms: Atoms) -> None:
     """Check a structure whose energy and forces are asked for, any ``pbc``, but for overlapping atoms.
 
     Those are seen where neighbours are found (``energy_surface``), without a search of their own.

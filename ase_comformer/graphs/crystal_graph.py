@@ -21,7 +21,7 @@ from vesin import NeighborList
 from ase_comformer.crystals.space_group import SpaceGroup, edge_orbits
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.lattice_frame import lattice_frame, primitive_lattice
-from ase_comformer.graphs.reciprocal_vectors import WAVE_PARTS, equally_many, wave_parts
+from ase_comformer.graphs.reciprocal_vectors import RECIPROCAL_FIELDS, equally_many, reciprocal_fields
 from ase_comformer.tensors.forms import rotation_l2
 
 GRAPH_KINDS = ("radius", "shell")
@@ -38,7 +38,8 @@ class GraphSettings:
         neighbours: shell graph only; 16 in GMTNet, 25 in ComFormer.
         tolerance: A, distances closer than this belong to one shell.
         lattice_frame: add iComFormer's lattice frame to every crystal.
-        wave_cutoff: 1/A, of the plane waves (``waves``) that are added to every crystal; none where zero.
+        reciprocal_cutoff: 1/A, of the reciprocal vectors (``reciprocal_vectors``) that are added to every crystal;
+            none where zero.
     """
 
     kind: str = "radius"
@@ -46,7 +47,7 @@ class GraphSettings:
     neighbours: int = 16
     tolerance: float = 1e-3
     lattice_frame: bool = False
-    wave_cutoff: float = 0.0
+    reciprocal_cutoff: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in GRAPH_KINDS:
@@ -83,10 +84,11 @@ class CrystalGraph:
         edge_image: (E, 3) cell of the sending image; None in a reduced graph.
         frame_vector: (F, 3) A, candidates of the lattice frame (``lattice_frame.py``), with ``frame_slot`` (F,),
             ``frame_weight`` (F,) and ``frame_crystal`` (F,).
-        atom_position: (A, 3) A, of graphs with waves.
-        wave_vector: (B, K, 3) 1/A, with ``wave_weight`` (B, K) and ``wave_slope`` (B, K, 3), see ``waves.Waves``.
-        wave_cutoff: (B,) 1/A, of the waves.
-        open_directions: (B, 3, 3) projector on the directions without periodicity; None means there are none.
+        atom_position: (A, 3) A, of graphs with reciprocal vectors.
+        reciprocal_vector: (B, K, 3) 1/A, with ``reciprocal_weight`` (B, K) and ``reciprocal_slope`` (B, K, 3), see
+            ``reciprocal_vectors``.
+        reciprocal_cutoff: (B,) 1/A, of the reciprocal vectors.
+        nonperiodic_directions: (B, 3, 3) projector on the directions without periodicity; None means there are none.
     """
 
     numbers: Tensor = _part("node")
@@ -112,11 +114,11 @@ class CrystalGraph:
     frame_weight: Tensor | None = _part("frame", default=None)
     frame_crystal: Tensor | None = _part("frame", "crystal", default=None)
     atom_position: Tensor | None = _part("atom", default=None)
-    wave_vector: Tensor | None = _part("crystal", default=None)
-    wave_weight: Tensor | None = _part("crystal", default=None)
-    wave_slope: Tensor | None = _part("crystal", default=None)
-    wave_cutoff: Tensor | None = _part("crystal", default=None)
-    open_directions: Tensor | None = _part("crystal", default=None)
+    reciprocal_vector: Tensor | None = _part("crystal", default=None)
+    reciprocal_weight: Tensor | None = _part("crystal", default=None)
+    reciprocal_slope: Tensor | None = _part("crystal", default=None)
+    reciprocal_cutoff: Tensor | None = _part("crystal", default=None)
+    nonperiodic_directions: Tensor | None = _part("crystal", default=None)
 
     @property
     def crystal_count(self) -> int:
@@ -158,10 +160,14 @@ class CrystalGraph:
             cell: (B, 3, 3) A.
 
         Raises:
-            ValueError: for a reduced graph, whose atoms cannot move independently, and for one with waves.
+            ValueError: for a reduced graph, whose atoms cannot move independently, and for one with reciprocal vectors.
         """
-        if self.wave_vector is not None or self.edge_image is None:
-            kind = "a symmetry-reduced graph" if self.edge_image is None else "waves: build it with wave_cutoff = 0"
+        if self.reciprocal_vector is not None or self.edge_image is None:
+            kind = (
+                "a symmetry-reduced graph"
+                if self.edge_image is None
+                else "reciprocal vectors: build it with reciprocal_cutoff = 0"
+            )
             raise ValueError(f"with_geometry does not move {kind}; use build_graph")
         lattice = cell[self.node_crystal[self.edge_receiver]]
         shift = torch.einsum("ex,exy->ey", self.edge_image.to(cell.dtype), lattice)
@@ -187,7 +193,7 @@ def build_graph(atoms: Atoms, settings: GraphSettings, edges: "Neighbours | None
         atom_crystal=torch.zeros(count, dtype=torch.int64),
         **crystal_parts(atoms),
         **_frame_parts(frame_cell),
-        **wave_parts(atoms, settings.wave_cutoff),
+        **reciprocal_fields(atoms, settings.reciprocal_cutoff),
     )
 
 
@@ -221,7 +227,7 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         operation_crystal=torch.zeros(order, dtype=torch.int64),
         **crystal_parts(primitive),
         **_frame_parts(primitive.cell.array if settings.lattice_frame else None),
-        **wave_parts(primitive, settings.wave_cutoff),
+        **reciprocal_fields(primitive, settings.reciprocal_cutoff),
     )
 
 
@@ -300,7 +306,7 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalGraph:
     """Join batches into one; plain and reduced graphs may be mixed (plain ones get identity rotations).
 
     Raises:
-        ValueError: for an empty sequence, or if only some graphs carry a lattice frame or waves.
+        ValueError: for an empty sequence, or if only some graphs carry a lattice frame or reciprocal vectors.
     """
     if not graphs:
         raise ValueError("collate got no graphs; pass at least one")
@@ -318,11 +324,11 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalGraph:
     for part in fields(CrystalGraph):
         values = [getattr(graph, part.name) for graph in graphs]
         if any(value is None for value in values):
-            if part.name.startswith(("frame_", "wave_")) and not all(value is None for value in values):
+            if part.name.startswith(("frame_", "reciprocal_")) and not all(value is None for value in values):
                 raise ValueError(f"some graphs have {part.name} and some do not; build all with the same settings")
             joined[part.name] = None
             continue
-        if part.name in WAVE_PARTS:
+        if part.name in RECIPROCAL_FIELDS:
             values = equally_many(values)
         shift = offsets.get(part.metadata["refers_to"] or "")
         joined[part.name] = torch.cat(

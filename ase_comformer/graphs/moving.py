@@ -22,7 +22,7 @@ from ase_comformer.graphs.crystal_graph import (
     crystal_parts,
     neighbours,
 )
-from ase_comformer.graphs.reciprocal_vectors import wave_parts
+from ase_comformer.graphs.reciprocal_vectors import reciprocal_fields
 
 
 @dataclass
@@ -123,8 +123,10 @@ class MovingGraph:
     def _moved(self, atoms: Atoms, vectors: NDArray[np.float64], same_cell: bool, last: CrystalGraph) -> CrystalGraph:
         moved = {"edge_vector": torch.from_numpy(vectors)}
         if not (same_cell and atoms.pbc.all()):
-            moved |= crystal_parts(atoms) | wave_parts(atoms, self.settings.wave_cutoff)
-        elif self.settings.wave_cutoff:  # waves depend on positions only where a direction is not periodic
+            moved |= crystal_parts(atoms) | reciprocal_fields(atoms, self.settings.reciprocal_cutoff)
+        elif (
+            self.settings.reciprocal_cutoff
+        ):  # reciprocal vectors depend on positions only where a direction is not periodic
             moved["atom_position"] = torch.from_numpy(atoms.positions.copy())
         floating = {name: part.to(self.device, self.dtype) for name, part in moved.items() if part.is_floating_point()}
         return replace(last, **floating)

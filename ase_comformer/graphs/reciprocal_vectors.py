@@ -1,4 +1,4 @@
-"""The plane waves of a cell, in which the interaction of distant dipoles is summed (``nn.electrostatics``).
+"""The reciprocal vectors of a cell, in which the interaction of distant dipoles is summed (``nn.electrostatics``).
 
 E = sum_k c(k) |sum_i k.p_i exp(i k.r_i)|^2 over one of each pair k, -k of reciprocal vectors shorter than a cut-off,
 c(k) = 4 pi e^2 / (4 pi eps0) g(k) / (V k^2). The Coulomb interaction has g = 1; here g falls smoothly from one at k = 0
@@ -8,7 +8,8 @@ finite and smooth in the cell. There is no k = 0: the macroscopic field is zero,
 In directions without periodicity the interaction of charges is cut off beyond the structure, and its images are kept
 out of that reach: for slabs with the kernel of Ismail-Beigi, Phys. Rev. B 73, 233103 (2006), for wires with that of
 Rozzi et al., Phys. Rev. B 73, 205119 (2006). What g leaves of the images falls with ``_MARGIN``; tests
-hold it below 3e-5 eV. Finite structures have no waves, see ``nn.electrostatics``. Index letters: B cells, K waves.
+hold it below 3e-5 eV. Finite structures have no reciprocal vectors, see ``nn.electrostatics``. Index letters: B cells,
+K reciprocal vectors.
 """
 
 import functools
@@ -32,20 +33,21 @@ COULOMB = _e / (4 * math.pi * _eps0) * 1e10
 ENVELOPE_POWER = 3
 #: A: steps of the size of boxes, so that it seldom changes; reach of the interaction beyond the structure.
 _BOX_STEP, _MARGIN = 5.0, 40.0
-#: 1/A, below which a wave does not run along a slab or wire at all; in any strain such waves stay what they are.
+#: 1/A, below which a reciprocal vector does not run along a slab or wire at all; in any strain such reciprocal vectors
+#: stay what they are.
 _FLAT = 1e-9
 #: Points of the reciprocal grid of a cell; more, of boxes of some 400 A, would take gigabytes.
 _LARGEST_GRID = 10_000_000
 
 
 @dataclass(frozen=True)
-class Waves:
-    """K waves for each of B cells, filled up with ones of weight zero.
+class ReciprocalVectors:
+    """K reciprocal vectors for each of B cells, filled up with ones of weight zero.
 
     Attributes:
         vector: (B, K, 3) 1/A.
         weight: (B, K) eV/e^2, c(k).
-        slope: (B, K, 3) derivative of the weight in the wave vector, at constant volume.
+        slope: (B, K, 3) derivative of the weight in the reciprocal vector, at constant volume.
     """
 
     vector: NDArray[np.floating]
@@ -53,7 +55,7 @@ class Waves:
     slope: NDArray[np.floating]
 
 
-def waves_of_cells(cells: NDArray[np.float64], cutoff: float) -> Waves:
+def batched_reciprocal_vectors(cells: NDArray[np.float64], cutoff: float) -> ReciprocalVectors:
     """Of cells (B, 3, 3) in A that are periodic in three directions; ``cutoff`` in 1/A."""
     vector = _half_of_the_lattice(cells, cutoff)
     length = np.linalg.norm(vector, axis=2)
@@ -69,7 +71,7 @@ def waves_of_cells(cells: NDArray[np.float64], cutoff: float) -> Waves:
     scale = 4 * math.pi * COULOMB / np.abs(np.linalg.det(cells))[:, None] * inside
     weight = scale * envelope / length**2
     slope = (scale * envelope_slope / length**3 - 2 * weight / length**2)[:, :, None] * vector
-    return Waves(vector, weight, slope)
+    return ReciprocalVectors(vector, weight, slope)
 
 
 def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[np.float64]:
@@ -78,9 +80,9 @@ def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[n
     reach = np.floor(cutoff * longest / (2 * math.pi))
     if np.prod(2 * reach + 1) > _LARGEST_GRID:
         raise InvalidStructureError(
-            f"A cell of {' x '.join(f'{x:.4g}' for x in longest)} Å is too large for the sum over plane waves (a box "
-            "around the atoms, in directions without periodicity). Set atoms.pbc = False where there is vacuum, and "
-            "remove atoms that are far from all others."
+            f"A cell of {' x '.join(f'{x:.4g}' for x in longest)} Å is too large for the sum over reciprocal vectors "
+            "(a box around the atoms, in directions without periodicity). Set atoms.pbc = False where there is vacuum, "
+            "and remove atoms that are far from all others."
         )
     reach = reach.astype(int)
     grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, 3)
@@ -90,40 +92,43 @@ def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[n
     return np.asarray(half @ reciprocal)
 
 
-def waves_of(atoms: Atoms, cutoff: float) -> Waves:
-    """Of one structure with any ``pbc``; B = 1, and no waves where there is no periodic direction."""
+def structure_reciprocal_vectors(atoms: Atoms, cutoff: float) -> ReciprocalVectors:
+    """Of one structure with any ``pbc``; B = 1, and no reciprocal vectors where there is no periodic direction."""
     if atoms.pbc.all():
         return _of_cell(atoms.cell.array.tobytes(), cutoff)
     if not atoms.pbc.any():
-        return Waves(np.zeros((1, 0, 3)), np.zeros((1, 0)), np.zeros((1, 0, 3)))
+        return ReciprocalVectors(np.zeros((1, 0, 3)), np.zeros((1, 0)), np.zeros((1, 0, 3)))
     box = _box(atoms)
-    waves = _of_cell(box.tobytes(), cutoff)
-    return (_cut_at_slab if atoms.pbc.sum() == 2 else _cut_at_wire)(waves, box)
+    reciprocal_vectors = _of_cell(box.tobytes(), cutoff)
+    return (_cut_at_slab if atoms.pbc.sum() == 2 else _cut_at_wire)(reciprocal_vectors, box)
 
 
-#: Parts of a graph that waves are, each (B, K, ...).
-WAVE_PARTS = ("wave_vector", "wave_weight", "wave_slope")
+#: Parts of a graph that reciprocal vectors are, each (B, K, ...).
+RECIPROCAL_FIELDS = ("reciprocal_vector", "reciprocal_weight", "reciprocal_slope")
 
 
-def wave_tensors(waves: Waves) -> dict[str, Tensor]:
-    """``WAVE_PARTS`` of a graph."""
-    return {name: torch.from_numpy(getattr(waves, name.removeprefix("wave_"))) for name in WAVE_PARTS}
+def reciprocal_tensors(reciprocal_vectors: ReciprocalVectors) -> dict[str, Tensor]:
+    """``RECIPROCAL_FIELDS`` of a graph."""
+    return {
+        name: torch.from_numpy(getattr(reciprocal_vectors, name.removeprefix("reciprocal_")))
+        for name in RECIPROCAL_FIELDS
+    }
 
 
-def wave_parts(atoms: Atoms, cutoff: float) -> dict[str, Tensor]:
-    """What the graph of a structure has of waves, in float64; nothing where the cut-off is zero."""
+def reciprocal_fields(atoms: Atoms, cutoff: float) -> dict[str, Tensor]:
+    """What the graph of a structure has of reciprocal vectors, in float64; nothing where the cut-off is zero."""
     if not cutoff:
         return {}
     return {
         "atom_position": torch.from_numpy(atoms.positions.copy()),
-        **wave_tensors(waves_of(atoms, cutoff)),
-        "wave_cutoff": torch.tensor([cutoff], dtype=torch.float64),
-        "open_directions": torch.from_numpy(open_directions(atoms))[None],
+        **reciprocal_tensors(structure_reciprocal_vectors(atoms, cutoff)),
+        "reciprocal_cutoff": torch.tensor([cutoff], dtype=torch.float64),
+        "nonperiodic_directions": torch.from_numpy(nonperiodic_directions(atoms))[None],
     }
 
 
 def equally_many(values: Sequence[Tensor]) -> list[Tensor]:
-    """(B, K, ...) of several batches, filled up with zeros to the most waves of any."""
+    """(B, K, ...) of several batches, filled up with zeros to the most reciprocal vectors of any."""
     most = max(value.shape[1] for value in values)
     return [
         torch.cat([value, value.new_zeros(len(value), most - value.shape[1], *value.shape[2:])], dim=1)
@@ -132,12 +137,12 @@ def equally_many(values: Sequence[Tensor]) -> list[Tensor]:
 
 
 @functools.lru_cache(maxsize=8)
-def _of_cell(cell: bytes, cutoff: float) -> Waves:
+def _of_cell(cell: bytes, cutoff: float) -> ReciprocalVectors:
     """The cell seldom changes in dynamics; that of the last structures is kept."""
-    return waves_of_cells(np.frombuffer(cell).reshape(1, 3, 3), cutoff)
+    return batched_reciprocal_vectors(np.frombuffer(cell).reshape(1, 3, 3), cutoff)
 
 
-def open_directions(atoms: Atoms) -> NDArray[np.float64]:
+def nonperiodic_directions(atoms: Atoms) -> NDArray[np.float64]:
     """(3, 3) projector on the directions in which a structure is not periodic."""
     if atoms.pbc.all():
         return np.zeros((3, 3))
@@ -160,39 +165,42 @@ def _box(atoms: Atoms) -> NDArray[np.float64]:
     return np.concatenate([periodic, 2 * reach * normals])
 
 
-def _cut_at_slab(waves: Waves, box: NDArray[np.float64]) -> Waves:
+def _cut_at_slab(reciprocal_vectors: ReciprocalVectors, box: NDArray[np.float64]) -> ReciprocalVectors:
     """No interaction beyond half of the third vector of the box, which is normal to the others.
 
-    Reach R, waves k along the slab and n pi / R across it. Slopes across it are not made: atoms move there in a strain
+    Reach R, reciprocal vectors k along the slab and n pi / R across it. Slopes across it are not made: atoms move
+    there in a strain
     and the box does not (``electrostatics``).
     """
     reach, unit = np.linalg.norm(box[2]) / 2, box[2] / np.linalg.norm(box[2])
-    across = waves.vector @ unit
-    within = waves.vector - across[:, :, None] * unit
+    across = reciprocal_vectors.vector @ unit
+    within = reciprocal_vectors.vector - across[:, :, None] * unit
     length = np.linalg.norm(within, axis=2)
     flat = length < _FLAT
     wave, decay = np.cos(across * reach), np.exp(-length * reach)
     factor = np.where(flat, 1 - wave, 1 - decay * wave)
     change = np.where(flat, 0.0, reach * decay * wave / np.where(flat, 1.0, length))
-    return _scaled(waves, factor, change[:, :, None] * within)
+    return _scaled(reciprocal_vectors, factor, change[:, :, None] * within)
 
 
-def _cut_at_wire(waves: Waves, box: NDArray[np.float64]) -> Waves:
+def _cut_at_wire(reciprocal_vectors: ReciprocalVectors, box: NDArray[np.float64]) -> ReciprocalVectors:
     """No interaction beyond a cylinder about the first vector of the box, half as wide as the others are long.
 
     What vanishes in neutral structures is left out. Slopes as for slabs.
     """
     reach, unit = np.linalg.norm(box[2]) / 2, box[0] / np.linalg.norm(box[0])
-    along = waves.vector @ unit
-    across = np.linalg.norm(waves.vector - along[:, :, None] * unit, axis=2)
+    along = reciprocal_vectors.vector @ unit
+    across = np.linalg.norm(reciprocal_vectors.vector - along[:, :, None] * unit, axis=2)
     flat = np.abs(along) < _FLAT
     x, y = np.where(flat, 1.0, np.abs(along) * reach), across * reach
     factor = np.where(flat, 1 - j0(y), 1 + y * j1(y) * k0(x) - x * j0(y) * k1(x))
     slope = np.where(flat, 0.0, x * j0(y) * k0(x) - y * j1(y) * k1(x)) * reach * np.sign(along)
-    return _scaled(waves, factor, slope[:, :, None] * unit)
+    return _scaled(reciprocal_vectors, factor, slope[:, :, None] * unit)
 
 
-def _scaled(waves: Waves, factor: NDArray[np.floating], change: NDArray[np.floating]) -> Waves:
-    """Weights times factors (B, K), whose derivatives in the wave vector are (B, K, 3)."""
-    slope = factor[:, :, None] * waves.slope + waves.weight[:, :, None] * change
-    return Waves(waves.vector, factor * waves.weight, slope)
+def _scaled(
+    reciprocal_vectors: ReciprocalVectors, factor: NDArray[np.floating], change: NDArray[np.floating]
+) -> ReciprocalVectors:
+    """Weights times factors (B, K), whose derivatives in the reciprocal vector are (B, K, 3)."""
+    slope = factor[:, :, None] * reciprocal_vectors.slope + reciprocal_vectors.weight[:, :, None] * change
+    return ReciprocalVectors(reciprocal_vectors.vector, factor * reciprocal_vectors.weight, slope)

@@ -28,7 +28,7 @@ from ase_comformer.nn.derivatives.analytic import AnalyticPotential
 from ase_comformer.nn.operations.message_sums import SumTopology
 
 #: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only where there is a source of them.
-SURFACE_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
+POTENTIAL_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")
 UNCERTAINTIES = ("energy_uncertainty", "forces_uncertainty")
 
 #: A, farthest that any operation may miss the structure for the reduced graph to be used.
@@ -45,7 +45,7 @@ _SYMMETRY_ATOMS, _SYMMETRY_ATOMS_IN_BATCHES = (16, 200), 9
 
 
 @dataclass
-class SurfaceCrystal:
+class PreparedStructure:
     """A structure with its graph.
 
     Attributes:
@@ -59,7 +59,7 @@ class SurfaceCrystal:
     rows: NDArray[np.int64]
 
 
-class EnergySurface:
+class PotentialEvaluator:
     """Evaluates potentials that share graph settings.
 
     Args:
@@ -93,11 +93,11 @@ class EnergySurface:
             crystal = self._reduced(atoms)
             self._unsymmetric = composition if crystal is None else None
         if crystal is None:
-            crystal = SurfaceCrystal(atoms, self._moving.of(atoms), np.arange(len(atoms)))
+            crystal = PreparedStructure(atoms, self._moving.of(atoms), np.arange(len(atoms)))
         _check_close_atoms(crystal)
         return self.evaluate_batch([crystal])[0]
 
-    def prepare(self, atoms: Atoms, *, use_symmetry: bool = True) -> SurfaceCrystal:
+    def prepare(self, atoms: Atoms, *, use_symmetry: bool = True) -> PreparedStructure:
         """The graph of a structure for a batch, reduced where symmetry is exact, allowed and worth it.
 
         Raises:
@@ -106,12 +106,12 @@ class EnergySurface:
         worthwhile = len(atoms) >= _SYMMETRY_ATOMS_IN_BATCHES and self.use_symmetry and use_symmetry
         crystal = self._reduced(atoms) if worthwhile else None
         if crystal is None:
-            crystal = SurfaceCrystal(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
+            crystal = PreparedStructure(atoms, build_graph(atoms, self.settings), np.arange(len(atoms)))
         _check_close_atoms(crystal)
         return crystal
 
     @torch.inference_mode()
-    def evaluate_batch(self, crystals: Sequence[SurfaceCrystal]) -> list[dict[str, Any]]:
+    def evaluate_batch(self, crystals: Sequence[PreparedStructure]) -> list[dict[str, Any]]:
         """Per structure: energy (eV), free_energy (the same), energies (N,), forces (N, 3), stress (6,) eV/A^3.
 
         Where the networks expect errors of themselves, or are several, also energy_uncertainty (eV) and
@@ -166,7 +166,7 @@ class EnergySurface:
             return np.zeros((0, len(numbers), 3))
         return torch.stack(found).to("cpu", torch.float64).numpy()
 
-    def _reduced(self, atoms: Atoms) -> SurfaceCrystal | None:
+    def _reduced(self, atoms: Atoms) -> PreparedStructure | None:
         if not atoms.pbc.all() or len(atoms) > _SYMMETRY_ATOMS[1]:
             return None
         followed = self._followed
@@ -177,7 +177,7 @@ class EnergySurface:
             if group.order == 1 or symmetry_error(atoms, group) > EXACT_SYMMETRY:
                 return None
             self._followed = FollowedGroup.of(atoms, group)
-        return SurfaceCrystal(atoms, build_reduced_graph(group, self.settings), group.atom_to_primitive)
+        return PreparedStructure(atoms, build_reduced_graph(group, self.settings), group.atom_to_primitive)
 
 
 def _same_neighbours(first: CrystalGraph, second: CrystalGraph) -> bool:
@@ -191,7 +191,7 @@ def _same_neighbours(first: CrystalGraph, second: CrystalGraph) -> bool:
     )
 
 
-def _check_close_atoms(crystal: SurfaceCrystal) -> None:
+def _check_close_atoms(crystal: PreparedStructure) -> None:
     """Refuse atoms that overlap, warn about those that nearly do."""
     vectors = crystal.graph.edge_vector
     shortest = float(vectors.square().sum(1).min()) ** 0.5 if len(vectors) else np.inf
@@ -226,7 +226,7 @@ def _warn_about_novelty(atoms: Atoms, novelty: NDArray[np.float64]) -> None:
 
 
 def _result(
-    crystal: SurfaceCrystal,
+    crystal: PreparedStructure,
     energies: NDArray[np.float64],
     forces: NDArray[np.float64],
     stress: NDArray[np.float64],

@@ -23,14 +23,14 @@ from torch import nn
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.crystals.validation import (
     validate_elements,
+    validate_potential_structure,
     validate_structure,
-    validate_surface_structure,
     warn_about_ignored,
 )
 from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
-from ase_comformer.inference.potential_evaluator import SURFACE_PROPERTIES, UNCERTAINTIES, EnergySurface
+from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES, UNCERTAINTIES, PotentialEvaluator
 from ase_comformer.inference.prepared import PreparedCrystal, bare, structure_key
 from ase_comformer.models.cards import describe_prediction
 from ase_comformer.models.registry import Model, load_model
@@ -91,9 +91,9 @@ class Predictor:
         self.symprec: float = self.arguments["symprec"]
         self.enforce_symmetry: bool = self.arguments["enforce_symmetry"]
         self.model: Model = load_model(self.arguments["model"], str(self.device), self.arguments["dtype"])
-        self.surface: EnergySurface | None = None
+        self.potential: PotentialEvaluator | None = None
         if "energy" in self.model.properties:
-            self.surface = EnergySurface(cast(Sequence[Potential], self.model.entries("energy")))
+            self.potential = PotentialEvaluator(cast(Sequence[Potential], self.model.entries("energy")))
         self._ensemble = Ensemble()
         # One assignment of a pair, never changed in place: safe to read from several threads.
         self._last: tuple[bytes, PreparedCrystal] | None = None
@@ -120,8 +120,8 @@ class Predictor:
     def properties(self) -> tuple[str, ...]:
         """Names of the properties that the model predicts."""
         derived: tuple[str, ...] = ()
-        if self.surface is not None:
-            derived = (*SURFACE_PROPERTIES, *(UNCERTAINTIES if self.surface.has_uncertainties else ()))
+        if self.potential is not None:
+            derived = (*POTENTIAL_PROPERTIES, *(UNCERTAINTIES if self.potential.has_uncertainties else ()))
         return (*derived, *(name for name in self.model.properties if name not in derived))
 
     def checked(self, properties: Sequence[str]) -> tuple[str, ...]:
@@ -154,8 +154,8 @@ class Predictor:
 
         Symmetry and graphs of the last structure are kept, so asking for one property after the other is cheap.
         """
-        names, on_surface = _divided(self.checked(properties))
-        result = self._evaluate_surface(atoms, on_surface) if on_surface else {}
+        names, from_potential = _divided(self.checked(properties))
+        result = self._evaluate_potential(atoms, from_potential) if from_potential else {}
         if not names:
             return result
         key = structure_key(atoms)
@@ -171,9 +171,9 @@ class Predictor:
 
     def prepare(self, atoms: Atoms, names: Sequence[str]) -> PreparedCrystal:
         """Validate a crystal, find its space group if symmetry is enforced, and build its graphs for ``names``."""
-        tensors, on_surface = _divided(names)
-        if on_surface:
-            self._validate_surface(atoms)
+        tensors, from_potential = _divided(names)
+        if from_potential:
+            self._validate_potential(atoms)
         if tensors:
             validate_structure(atoms)
         self._validate_elements(atoms, tensors)
@@ -181,21 +181,21 @@ class Predictor:
         prepared = PreparedCrystal(bare(atoms), group)
         for network in self.networks(names):
             prepared.graph(network)
-        if on_surface and self.surface is not None:
+        if from_potential and self.potential is not None:
             with shielded_device("cpu"):
-                prepared.surface = self.surface.prepare(prepared.atoms)
+                prepared.potential = self.potential.prepare(prepared.atoms)
         return prepared
 
-    def _validate_surface(self, atoms: Atoms) -> None:
-        validate_surface_structure(atoms)
+    def _validate_potential(self, atoms: Atoms) -> None:
+        validate_potential_structure(atoms)
         validate_elements(atoms, self.model.elements("energy"), "energy")
 
-    def _evaluate_surface(self, atoms: Atoms, names: Sequence[str]) -> Result:
+    def _evaluate_potential(self, atoms: Atoms, names: Sequence[str]) -> Result:
         """All results of the energy surface: they cost no more than one of them."""
-        self._validate_surface(atoms)
-        assert self.surface is not None
+        self._validate_potential(atoms)
+        assert self.potential is not None
         with shielded_device("cpu"):
-            found = self.surface.evaluate(bare(atoms))
+            found = self.potential.evaluate(bare(atoms))
         _require_finite(found, atoms)
         _require_stress(found, names, atoms)
         return found
@@ -210,7 +210,7 @@ class Predictor:
 
     def evaluate_batch(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
         """Properties of prepared crystals, projected where symmetry is enforced."""
-        tensors, on_surface = _divided(names)
+        tensors, from_potential = _divided(names)
         results = self._outputs(crystals, tensors)
         for crystal, result in zip(crystals, results, strict=True):
             for name in tensors:
@@ -218,13 +218,15 @@ class Predictor:
                     result[name] = float(result[name])
                 elif crystal.group is not None:
                     result[name] = _projected(name, result[name], crystal.atoms, crystal.group)
-        if on_surface and self.surface is not None:
+        if from_potential and self.potential is not None:
             with shielded_device("cpu"):
-                surfaces = self.surface.evaluate_batch([crystal.surface for crystal in crystals if crystal.surface])
-            for crystal, result, found in zip(crystals, results, surfaces, strict=True):
+                potentials = self.potential.evaluate_batch(
+                    [crystal.potential for crystal in crystals if crystal.potential]
+                )
+            for crystal, result, found in zip(crystals, results, potentials, strict=True):
                 _require_finite(found, crystal.atoms)
                 _require_stress(found, names, crystal.atoms)
-                result |= {name: found[name] for name in on_surface}
+                result |= {name: found[name] for name in from_potential}
         return results
 
     def symmetry_report(self, atoms: Atoms, properties: Sequence[str] | None = None) -> SymmetryReport:
@@ -243,14 +245,14 @@ class Predictor:
             names = tuple(covered or tensors)
         else:
             names = tuple(name for name in self.checked(properties) if name not in _SCALARS)
-        own, on_surface = _divided(names)
+        own, from_potential = _divided(names)
         self._validate_elements(atoms, own)
         raw = self._outputs([PreparedCrystal(bare(atoms), None)], own)[0]
-        if on_surface and self.surface is not None:
-            self._validate_surface(atoms)
+        if from_potential and self.potential is not None:
+            self._validate_potential(atoms)
             with shielded_device("cpu"):
-                found = self.surface.evaluate_batch([self.surface.prepare(bare(atoms), use_symmetry=False)])[0]
-            raw |= {name: found[name] for name in on_surface}
+                found = self.potential.evaluate_batch([self.potential.prepare(bare(atoms), use_symmetry=False)])[0]
+            raw |= {name: found[name] for name in from_potential}
         return symmetry_report(analyse_space_group(atoms, self.symprec), raw)
 
     def describe(self, name: str) -> dict[str, Any]:
@@ -299,8 +301,8 @@ class Predictor:
 
 def _divided(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of crystal properties, and of what the energy surface gives."""
-    surface = {*SURFACE_PROPERTIES, *UNCERTAINTIES}
-    return tuple(n for n in names if n not in surface), tuple(n for n in names if n in surface)
+    potential = {*POTENTIAL_PROPERTIES, *UNCERTAINTIES}
+    return tuple(n for n in names if n not in potential), tuple(n for n in names if n in potential)
 
 
 def _projected(name: str, raw: NDArray[np.float64], atoms: Atoms, group: SpaceGroup) -> NDArray[np.float64]:

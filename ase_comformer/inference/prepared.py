@@ -12,7 +12,7 @@ from torch import nn
 from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.devices import shielded_device
 from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph
-from ase_comformer.inference.potential_evaluator import SurfaceCrystal
+from ase_comformer.inference.potential_evaluator import PreparedStructure
 from ase_comformer.properties.registry import tensor_property
 
 
@@ -30,12 +30,12 @@ class PreparedCrystal:
     atoms: Atoms
     group: SpaceGroup | None
     graphs: dict[tuple[GraphSettings, bool], CrystalGraph] = field(default_factory=dict)
-    surface: SurfaceCrystal | None = None
+    potential: PreparedStructure | None = None
 
     @property
     def largest_edge_count(self) -> int:
         """Edges of the largest graph built so far."""
-        graphs = [*self.graphs.values(), *([self.surface.graph] if self.surface else [])]
+        graphs = [*self.graphs.values(), *([self.potential.graph] if self.potential else [])]
         return max((len(graph.edge_weight) for graph in graphs), default=0)
 
     @property

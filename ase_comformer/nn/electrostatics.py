@@ -3,9 +3,10 @@
 A network whose messages end at a cut-off cannot know the field that a displaced sublattice makes further away, which
 splits longitudinal from transverse optical phonons. Here each atom carries a dipole, an equivariant function of its
 surroundings like its energy. Dipoles interact as in a medium that electrons polarise, so in crystals their sum changes
-by eps_inf^(-1/2) Z u with the Born charges Z. The interaction is summed over ``waves``, in finite structures over pairs
+by eps_inf^(-1/2) Z u with the Born charges Z. The interaction is summed over ``reciprocal_vectors``, in finite
+structures over pairs
 of atoms. Isolated atoms have no dipole, and dipoles are neutral whatever they are.
-Index letters: A atoms, B crystals, K waves.
+Index letters: A atoms, B crystals, K reciprocal vectors.
 """
 
 import functools
@@ -19,10 +20,10 @@ from scipy.interpolate import PPoly, make_interp_spline
 from torch import Tensor
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
-from ase_comformer.graphs.reciprocal_vectors import COULOMB, ENVELOPE_POWER, WAVE_PARTS
+from ase_comformer.graphs.reciprocal_vectors import COULOMB, ENVELOPE_POWER, RECIPROCAL_FIELDS
 from ase_comformer.nn.layers.radial import polynomial_envelope
 
-#: Products of atoms and waves that are held at a time.
+#: Products of atoms and reciprocal vectors that are held at a time.
 _LARGEST_PART = 2**21
 #: A: distance up to which the interaction in finite structures is tabulated, beyond it is that of points, within
 #: 1e-8 eV and 1e-6 eV/A; A^2: between the knots of the table.
@@ -61,15 +62,15 @@ def on_nodes(graph: CrystalGraph, d_dipoles: Tensor) -> Tensor:
 
 
 def is_interacting(graph: CrystalGraph) -> bool:
-    """Whether any of the crystals has room for the waves of its graph; small cells have none."""
-    if graph.wave_vector is None:
+    """Whether any of the crystals has room for the reciprocal vectors of its graph; small cells have none."""
+    if graph.reciprocal_vector is None:
         return False
-    return graph.wave_vector.shape[1] > 0 or len(_finite(graph)) > 0
+    return graph.reciprocal_vector.shape[1] > 0 or len(_finite(graph)) > 0
 
 
 def dipole_interaction(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
-    """Of the dipoles (A, 3) in e A of a batch with waves; differentiable in the dipoles."""
-    found = _of_waves(graph, dipoles)
+    """Of the dipoles (A, 3) in e A of a batch with reciprocal vectors; differentiable in the dipoles."""
+    found = _reciprocal_sum(graph, dipoles)
     for crystal, cutoff in _finite(graph):
         _add_pairs(found, graph, dipoles, torch.nonzero(graph.atom_crystal == crystal).flatten(), cutoff)
     return found
@@ -77,14 +78,14 @@ def dipole_interaction(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteractio
 
 def _finite(graph: CrystalGraph) -> list[tuple[int, float]]:
     """The structures that are not periodic, with the cut-offs of their interactions; of training batches none is."""
-    if graph.open_directions is None or graph.wave_cutoff is None:
+    if graph.nonperiodic_directions is None or graph.reciprocal_cutoff is None:
         return []
-    dimensions = graph.open_directions.diagonal(dim1=1, dim2=2).sum(1).tolist()
-    cutoffs = [round(cutoff, 6) for cutoff in graph.wave_cutoff.tolist()]  # the same in any precision
+    dimensions = graph.nonperiodic_directions.diagonal(dim1=1, dim2=2).sum(1).tolist()
+    cutoffs = [round(cutoff, 6) for cutoff in graph.reciprocal_cutoff.tolist()]  # the same in any precision
     return [(number, cutoff) for number, cutoff in enumerate(cutoffs) if dimensions[number] > 2.5]
 
 
-def _of_waves(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
+def _reciprocal_sum(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
     crystals = graph.crystal_count
     on_atom, stress = dipoles.new_zeros(len(dipoles), 12), dipoles.new_zeros(crystals, 3, 3)
     for vector, weight, slope in _parts(graph):
@@ -92,20 +93,21 @@ def _of_waves(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
         on_atom, stress = on_atom + own, stress + change
     d_dipoles, gradient = on_atom[:, :3], on_atom[:, 3:].unflatten(1, (3, 3))
     forces = -(gradient * dipoles.unsqueeze(1)).sum(2)
-    stress = _in_open_directions(graph, (stress + stress.transpose(1, 2)) / 2, dipoles, d_dipoles, forces)
+    stress = _in_nonperiodic_directions(graph, (stress + stress.transpose(1, 2)) / 2, dipoles, d_dipoles, forces)
     stress = stress / graph.volume[:, None, None].to(stress.dtype)
     return DipoleInteraction((dipoles * d_dipoles).sum(1) / 2, d_dipoles, forces, stress)
 
 
-def _in_open_directions(
+def _in_nonperiodic_directions(
     graph: CrystalGraph, stress: Tensor, dipoles: Tensor, d_dipoles: Tensor, forces: Tensor
 ) -> Tensor:
-    """Where a structure is not periodic a strain moves its atoms alone, not the box that waves belong to.
+    """Where a structure is not periodic a strain moves its atoms alone, not the box that reciprocal vectors belong to.
 
-    The box stays normal to a slab, so a shear of slab against normal turns the box with it: what the waves say of
+    The box stays normal to a slab, so a shear of slab against normal turns the box with it: what the reciprocal
+    vectors say of
     tilted boxes is replaced by the atoms' virial and, as dipoles are not turned, by the torque on these.
     """
-    normal = graph.open_directions
+    normal = graph.nonperiodic_directions
     if normal is None or graph.atom_position is None or not bool(normal.any()):
         return stress
 
@@ -120,8 +122,8 @@ def _in_open_directions(
 
 
 def _parts(graph: CrystalGraph) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Vectors (B, k, 3), weights (B, k) and slopes (B, k, 3) of some of the waves at a time."""
-    vector, weight, slope = (getattr(graph, name) for name in WAVE_PARTS)
+    """Vectors (B, k, 3), weights (B, k) and slopes (B, k, 3) of some of the reciprocal vectors at a time."""
+    vector, weight, slope = (getattr(graph, name) for name in RECIPROCAL_FIELDS)
     size = max(1, _LARGEST_PART // max(1, len(graph.atom_crystal)))
     for first in range(0, vector.shape[1], size):
         part = slice(first, first + size)
@@ -143,7 +145,7 @@ def _of_part(
         phase = (vector[crystal] @ graph.atom_position.unsqueeze(2)).squeeze(2)
     cosine, sine = phase.cos(), phase.sin()
 
-    def of_waves(values: Tensor) -> Tensor:
+    def per_vector(values: Tensor) -> Tensor:
         """(A, k) factors of the dipoles, summed over the atoms of each crystal: (B, k, 3)."""
         if single:
             return (values.t() @ dipoles).unsqueeze(0)
@@ -151,12 +153,12 @@ def _of_part(
         return products.new_zeros(*vector.shape).index_add(0, crystal, products)
 
     def of_atoms(values: Tensor, factors: Tensor) -> Tensor:
-        """(A, k) times (B, k, C) of the own crystal, summed over the waves: (A, C)."""
+        """(A, k) times (B, k, C) of the own crystal, summed over the reciprocal vectors: (A, C)."""
         if single:
             return values @ factors[0]
         return (values.unsqueeze(1) @ factors[crystal]).squeeze(1)
 
-    real, imaginary = of_waves(cosine), of_waves(sine)
+    real, imaginary = per_vector(cosine), per_vector(sine)
     along_real, along_imaginary = (real * vector).sum(2), (imaginary * vector).sum(2)
     twice_real, twice_imaginary = 2 * weight * along_real, 2 * weight * along_imaginary
     square = (vector.unsqueeze(3) * vector.unsqueeze(2)).flatten(2)

@@ -31,7 +31,7 @@ from ase_comformer.training.evaluation.calibration import fit_uncertainty
 logger = logging.getLogger(__name__)
 
 #: Functional of energies, forces and stresses: that of the labelling potential.
-SURFACE_FUNCTIONAL = "PBE (Hubbard U as in the Materials Project, uncorrected energies)"
+POTENTIAL_FUNCTIONAL = "PBE (Hubbard U as in the Materials Project, uncorrected energies)"
 
 CHECKPOINTS = ("best", "last")
 
@@ -167,7 +167,7 @@ def run(
         "properties": {
             prop: {
                 "elements": _elements(config, prop, data),
-                "functional": FUNCTIONALS.get(prop, SURFACE_FUNCTIONAL),
+                "functional": FUNCTIONALS.get(prop, POTENTIAL_FUNCTIONAL),
                 "kind": tensor_property(prop).description,
             }
             for prop in kept

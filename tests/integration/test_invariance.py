@@ -14,7 +14,7 @@ import torch
 from ase import Atoms
 
 from ase_comformer.inference.batches import predict
-from ase_comformer.inference.potential_evaluator import SURFACE_PROPERTIES
+from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES
 from ase_comformer.models.registry import load_model, save_weights, weights_folder
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.tensors.forms import PROPERTIES, rotate
@@ -199,4 +199,4 @@ def test_random_weights_are_invariant(architecture: str, system: str, random_mod
 def test_shipped_weights_are_invariant(system: str):
     model = load_model("default", dtype="float64")
     # the energy surface is extensive and has its own test (test_shipped_potential.py)
-    assert_invariant(system, "default", [name for name in model.properties if name not in SURFACE_PROPERTIES])
+    assert_invariant(system, "default", [name for name in model.properties if name not in POTENTIAL_PROPERTIES])

@@ -37,7 +37,7 @@ NETWORKS: dict[str, tuple[str, dict]] = {
         "TensorNetwork",
         {**WIDTHS, "crystal": 16, "high": 4, "properties": TENSOR_NETWORK_PROPERTIES, "graph_settings": RADIUS},
     ),
-    "Potential": ("Potential", {**WIDTHS, "graph_settings": {**RADIUS, "wave_cutoff": 1.6}}),
+    "Potential": ("Potential", {**WIDTHS, "graph_settings": {**RADIUS, "reciprocal_cutoff": 1.6}}),
     "eComFormer": ("EComFormer", {"width": 16, "channels": 4, "graph_settings": RADIUS}),
     "iComFormer": ("IComFormer", {"width": 16, "graph_settings": FRAMED}),
     "eComFormer of the paper": ("EComFormer", {"preset": "paper", "width": 16, "graph_settings": SHELL}),

@@ -12,7 +12,7 @@ from ase.build import bulk, molecule
 from hypothesis import given, settings
 
 from ase_comformer import predict
-from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.models.registry import Model, available_models, load_model
 from ase_comformer.testing import (
     assert_relative,
@@ -23,8 +23,8 @@ from ase_comformer.testing import (
     shift_origin,
     supercell,
 )
+from potential_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
 from seven_systems import ALL_CRYSTALS
-from surface_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
 
 CRYSTALS = {name: distorted(ALL_CRYSTALS[name]) for name in ("quartz 32", "MgB2 6/mmm", "rutile 4/mmm")}
 CRYSTALS |= {name: STRUCTURES[name] for name in ("triclinic", "one atom")}
@@ -49,10 +49,10 @@ def is_covered(atoms: Atoms) -> bool:
 pytestmark = pytest.mark.skipif(model() is None, reason="the default bundle has no energy")
 
 
-def surface(**options: object) -> EnergySurface:
+def surface(**options: object) -> PotentialEvaluator:
     loaded = model()
     assert loaded is not None
-    return EnergySurface(loaded.entries("energy"), **options)
+    return PotentialEvaluator(loaded.entries("energy"), **options)
 
 
 def evaluate(atoms: Atoms) -> dict:

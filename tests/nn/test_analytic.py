@@ -12,10 +12,10 @@ from ase_comformer.nn.architectures.potential import Potential, PotentialResult,
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
 from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.testing import assert_relative
+from potential_structures import STRUCTURES
 from seven_systems import ALL_CRYSTALS
-from surface_structures import STRUCTURES
 
-SETTINGS = GraphSettings(cutoff=4.5, wave_cutoff=1.6)
+SETTINGS = GraphSettings(cutoff=4.5, reciprocal_cutoff=1.6)
 PARTS = ("energy", "energies", "forces", "features")
 TOLERANCE = 1e-12
 

@@ -18,7 +18,7 @@ from ase_comformer.nn.electrostatics import (
     on_nodes,
 )
 
-SETTINGS = GraphSettings(cutoff=3.0, wave_cutoff=1.6)
+SETTINGS = GraphSettings(cutoff=3.0, reciprocal_cutoff=1.6)
 
 
 def interaction(atoms: Atoms, dipoles: np.ndarray) -> DipoleInteraction:
@@ -205,7 +205,7 @@ def test_large_structures_are_summed_in_parts(monkeypatch: pytest.MonkeyPatch, p
 
 
 def reduced_quartz() -> CrystalGraph:
-    from surface_structures import STRUCTURES
+    from potential_structures import STRUCTURES
 
     return build_reduced_graph(analyse_space_group(STRUCTURES["quartz 32"]), SETTINGS)
 
@@ -231,4 +231,4 @@ def test_small_cells_have_nothing_to_interact_over() -> None:
 def test_what_is_kept_between_calls_may_serve_training() -> None:
     with torch.inference_mode():
         energy(molecule("H2O"), random_dipoles(molecule("H2O")))
-    assert not any(part.is_inference() for part in _radial_table(SETTINGS.wave_cutoff))
+    assert not any(part.is_inference() for part in _radial_table(SETTINGS.reciprocal_cutoff))

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.crystal_graph import GraphSettings
-from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.testing import permute_atoms, rotate_atoms, rotations, shift_origin, supercell
+from potential_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
 from seven_systems import ALL_CRYSTALS
-from surface_structures import INVARIANCE, STRUCTURES, assert_derivatives, distorted, turned_stress
 
-SETTINGS = {"cutoff": 4.5, "wave_cutoff": 1.6}
+SETTINGS = {"cutoff": 4.5, "reciprocal_cutoff": 1.6}
 
 
 @cache
@@ -37,8 +37,8 @@ def network(**arguments: object) -> Potential:
     return potential.double().eval().requires_grad_(False)
 
 
-def surface(**options: object) -> EnergySurface:
-    return EnergySurface([network()], **options)
+def surface(**options: object) -> PotentialEvaluator:
+    return PotentialEvaluator([network()], **options)
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
@@ -86,7 +86,7 @@ def test_isolated_atom_has_its_reference_energy(symbol: str) -> None:
     found = surface().evaluate(atoms)
     assert found["energy"] == float(network().isolated_reference[atoms.numbers[0]])
     assert not found["forces"].any()
-    found = EnergySurface([network(isolated=False)]).evaluate(atoms)
+    found = PotentialEvaluator([network(isolated=False)]).evaluate(atoms)
     assert found["energy"] == float(network(isolated=False).element_reference[0, atoms.numbers[0]])
 
 
@@ -141,8 +141,8 @@ def test_almost_symmetric_structures_are_not_idealised() -> None:
 def test_spread_of_an_ensemble() -> None:
     other = Potential(**network().arguments).double().eval().requires_grad_(False)
     atoms = STRUCTURES["quartz 32"] if "quartz 32" in STRUCTURES else distorted(ALL_CRYSTALS["quartz 32"])
-    single = [EnergySurface([member]).evaluate(atoms) for member in (network(), other)]
-    both = EnergySurface([network(), other]).evaluate(atoms)
+    single = [PotentialEvaluator([member]).evaluate(atoms) for member in (network(), other)]
+    both = PotentialEvaluator([network(), other]).evaluate(atoms)
     energies = [found["energy"] for found in single]
     assert both["energy"] == pytest.approx(np.mean(energies))
     assert both["energy_uncertainty"] == pytest.approx(np.std(energies, ddof=1))

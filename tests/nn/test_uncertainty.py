@@ -5,7 +5,7 @@ import pytest
 import torch
 from ase.build import bulk
 
-from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.models.registry import load_model, save_weights
 from ase_comformer.nn.uncertainty import Uncertainty
 from ase_comformer.training.data.frames import Frames
@@ -71,7 +71,7 @@ def test_expected_errors_follow_the_errors_of_the_labels(fitted):
 def test_energies_do_not_depend_on_the_expected_errors(fitted):
     atoms = bulk("NaCl", "rocksalt", a=5.64)
     atoms.rattle(0.05, seed=1)
-    without, with_errors = EnergySurface([tiny_potential().eval()]), EnergySurface([fitted])
+    without, with_errors = PotentialEvaluator([tiny_potential().eval()]), PotentialEvaluator([fitted])
     assert not without.has_uncertainties
     found = with_errors.evaluate(atoms)
     for name, value in without.evaluate(atoms).items():
@@ -83,8 +83,8 @@ def test_energies_do_not_depend_on_the_expected_errors(fitted):
 def test_uncertainties_of_equivalent_atoms_and_supercells(fitted):
     """Equal for equivalent atoms, on the reduced graph as on the plain one; energies add up."""
     atoms = bulk("NaCl", "rocksalt", a=5.64)
-    surface = EnergySurface([fitted.double()])
-    plain = EnergySurface([fitted.double()], use_symmetry=False)
+    surface = PotentialEvaluator([fitted.double()])
+    plain = PotentialEvaluator([fitted.double()], use_symmetry=False)
     one, many = surface.evaluate(atoms), plain.evaluate(atoms.repeat(2))
     assert many["energy_uncertainty"] == pytest.approx(8 * one["energy_uncertainty"], rel=1e-8)
     np.testing.assert_allclose(many["forces_uncertainty"], np.tile(one["forces_uncertainty"], 8), rtol=1e-8)
@@ -92,7 +92,7 @@ def test_uncertainties_of_equivalent_atoms_and_supercells(fitted):
 
 
 def test_far_from_the_training_data_errors_grow_and_a_warning_says_so(fitted, recwarn):
-    surface = EnergySurface([fitted])
+    surface = PotentialEvaluator([fitted])
     atoms = bulk("Si", "diamond", a=5.43)
     near = surface.evaluate(atoms)
     assert not [str(found.message) for found in recwarn if "far outside" in str(found.message)]

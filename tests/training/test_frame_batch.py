@@ -18,8 +18,8 @@ from ase_comformer.training.engines.compiled import CompiledStep
 from ase_comformer.training.engines.resident import ResidentFrames
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
 
-CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150, waves=12)
-SETTINGS = GraphSettings(cutoff=4.5, wave_cutoff=1.6)
+CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150, reciprocal_vectors=12)
+SETTINGS = GraphSettings(cutoff=4.5, reciprocal_cutoff=1.6)
 WEIGHTS = {"energy": 2.0, "stress": 0.3}
 
 

@@ -24,7 +24,7 @@ from ase_comformer.training.data.records import split_of
 from ase_comformer.training.engines.captured import CapturedTrainer
 from ase_comformer.training.engines.trainer import Trainer, trainer
 from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames
-from ase_comformer.training.evaluation.potential_metrics import surface_errors
+from ase_comformer.training.evaluation.potential_metrics import potential_errors
 from ase_comformer.training.export import trained_network
 
 SPLITS = ("train", "train", "train", "val", "test")
@@ -350,7 +350,7 @@ def test_errors_are_those_of_known_offsets(folder: Path) -> None:
         stress=frames.stress + 2.0 * GPa,
         features=np.zeros((len(frames.numbers), 1)),
     )
-    errors = surface_errors(frames, found)
+    errors = potential_errors(frames, found)
     assert errors.energy == pytest.approx(1e3 * shift.mean())
     assert errors.between == pytest.approx(0.0, abs=1e-9)
     assert errors.force == pytest.approx(100.0, rel=1e-5)
@@ -397,8 +397,11 @@ def captured_config(folder: Path, epochs: int) -> TrainingConfig:
     """Pairs in batches of constant shape, traced but not compiled."""
     paired = config(folder, epochs, "muon")
     paired.datasets, paired.share = ["labelled", "response"], {"labelled": 0.5, "response": 0.5}
-    paired.arguments["graph_settings"]["wave_cutoff"] = 1.6
-    paired.capacity, paired.compile = {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300, "waves": 20}, False
+    paired.arguments["graph_settings"]["reciprocal_cutoff"] = 1.6
+    paired.capacity, paired.compile = (
+        {"frames": 8, "atoms": 30, "edges": 2000, "pairs": 300, "reciprocal_vectors": 20},
+        False,
+    )
     return paired
 
 
@@ -436,8 +439,8 @@ def test_a_gpu_trains_potentials_in_one_process_only(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("made", [Trainer, CapturedTrainer])
 def test_batches_without_room_for_waves_are_refused(folder: Path, tmp_path: Path, made: type[Trainer]) -> None:
     small = captured_config(tmp_path, 1)
-    small.capacity["waves"] = 0
-    with pytest.raises(ValueError, match="waves = 72"):
+    small.capacity["reciprocal_vectors"] = 0
+    with pytest.raises(ValueError, match="reciprocal_vectors = 72"):
         made(small, folder)
 
 

@@ -4,7 +4,8 @@ E = sum_i [ isolated(Z_i) + (1 - exp(-density_i)) (binding(Z_i) + e(h_i)) + sum_
 isolated atom has exactly its reference energy, and atoms cannot fuse. The binding is what an atom of the element gains
 in crystals on average, so networks learn differences from that wherever atoms have neighbours. Atomic energies and
 dipoles depend on edge vectors only, so of these parts forces and stress follow from one derivative per edge, on plain
-and on symmetry-reduced graphs (DESIGN.md section 6). Dipoles are there where the graph has waves; their interaction
+and on symmetry-reduced graphs (DESIGN.md section 6). Dipoles are there where the graph has reciprocal vectors; their
+interaction
 (``electrostatics``) depends on positions.
 """
 
@@ -58,7 +59,8 @@ class Potential(nn.Module):
     """Trunk, readout and repulsion; see the module docstring.
 
     Args:
-        graph_settings: the radius graph it reads, as a dict or ``GraphSettings``; with waves, atoms have dipoles.
+        graph_settings: the radius graph it reads, as a dict or ``GraphSettings``; with reciprocal vectors, atoms have
+            dipoles.
         scalars, vectors, layers, radial, hidden, update: the trunk (``CartesianTrunk``).
         fidelities: names of the energy surfaces that training labels came from; predictions follow the first.
         uncertainty: whether it carries expected errors (``nn.uncertainty``), fitted after training.
@@ -98,7 +100,7 @@ class Potential(nn.Module):
             "graph_settings": {
                 "kind": "radius",
                 "cutoff": self.graph_settings.cutoff,
-                "wave_cutoff": self.graph_settings.wave_cutoff,
+                "reciprocal_cutoff": self.graph_settings.reciprocal_cutoff,
             },
             "scalars": scalars,
             "vectors": vectors,
@@ -123,7 +125,7 @@ class Potential(nn.Module):
         self.fidelity = nn.Embedding(len(self.fidelities), scalars)
         nn.init.zeros_(self.fidelity.weight)
         self.readout = nn.Sequential(nn.Linear(scalars, scalars), nn.SiLU(), nn.Linear(scalars, 1))
-        self.dipole = _dipole_gates(scalars, vectors) if self.graph_settings.wave_cutoff else None
+        self.dipole = _dipole_gates(scalars, vectors) if self.graph_settings.reciprocal_cutoff else None
         self.repulsion = ZBLRepulsion()
         self.register_buffer("element_reference", torch.zeros(len(self.fidelities), MAX_ATOMIC_NUMBER + 1))
         self.register_buffer("isolated_reference", torch.zeros(MAX_ATOMIC_NUMBER + 1), persistent=isolated)
@@ -173,7 +175,7 @@ class Potential(nn.Module):
         bound = bound + self.readout(node.scalars).squeeze(1) * self.energy_scale
         energy = isolated + bound * -torch.expm1(-density) + self.repulsion(graph, edge)
         dipole = None
-        if self.dipole is not None and graph.wave_vector is not None:
+        if self.dipole is not None and graph.reciprocal_vector is not None:
             dipole = (self.dipole(node.scalars) * node.vectors).sum(2).t()
         return NodeOutputs(energy, node.scalars, dipole)
 

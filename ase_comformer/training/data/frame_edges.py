@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ase_comformer.graphs.crystal_graph import GraphSettings
-from ase_comformer.graphs.reciprocal_vectors import Waves, waves_of_cells
+from ase_comformer.graphs.reciprocal_vectors import ReciprocalVectors, batched_reciprocal_vectors
 from ase_comformer.training.data.frames import Frames
 
 #: Indices of ``FrameEdges``; atoms, edges and pairs are counted within their frame.
@@ -85,18 +85,18 @@ def edges_of(frames: Frames, cutoff: float, smallest: int = 2000) -> FrameEdges:
     return FrameEdges(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(FrameEdges)))
 
 
-def waves_of_frames(frames: Frames, cutoff: float, together: int = 128) -> Waves:
+def frame_reciprocal_vectors(frames: Frames, cutoff: float, together: int = 128) -> ReciprocalVectors:
     """Of every frame, in float32; some cells of like shape together, as all share the reach of the longest."""
     order = np.argsort(np.linalg.norm(frames.cell, axis=2).prod(axis=1), kind="stable")
     rows = np.split(order, range(together, len(order), together))
-    parts = [waves_of_cells(frames.cell[part], cutoff) for part in rows]
+    parts = [batched_reciprocal_vectors(frames.cell[part], cutoff) for part in rows]
     most = max((part.weight.shape[1] for part in parts), default=0)
 
     def joined(name: str) -> NDArray[np.float32]:
         values = np.zeros((len(frames), most, *getattr(parts[0], name).shape[2:]), dtype=np.float32)
-        for part, waves in zip(rows, parts, strict=True):
-            found = getattr(waves, name)
+        for part, reciprocal_vectors in zip(rows, parts, strict=True):
+            found = getattr(reciprocal_vectors, name)
             values[part, : found.shape[1]] = found
         return values
 
-    return Waves(joined("vector"), joined("weight"), joined("slope"))
+    return ReciprocalVectors(joined("vector"), joined("weight"), joined("slope"))

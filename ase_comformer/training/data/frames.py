@@ -24,7 +24,7 @@ from vesin import NeighborList
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
-from ase_comformer.graphs.reciprocal_vectors import wave_tensors, waves_of_cells
+from ase_comformer.graphs.reciprocal_vectors import batched_reciprocal_vectors, reciprocal_tensors
 from ase_comformer.nn.architectures.potential import FIDELITIES
 from ase_comformer.training.data.polarisation import with_polarisation
 from ase_comformer.training.data.records import data_folder, place_in_curve
@@ -144,11 +144,11 @@ class Frames:
         receiver, sender, vector = (np.concatenate(values) for values in zip(*parts, strict=True))
         owner = torch.from_numpy(np.repeat(np.arange(len(self)), self.count))
         atoms = len(self.numbers)
-        waves = {}
-        if settings.wave_cutoff:
-            tensors = wave_tensors(waves_of_cells(self.cell, settings.wave_cutoff))
+        reciprocal_vectors = {}
+        if settings.reciprocal_cutoff:
+            tensors = reciprocal_tensors(batched_reciprocal_vectors(self.cell, settings.reciprocal_cutoff))
             tensors["atom_position"] = torch.from_numpy(self.positions)
-            waves = {name: values.to(dtype) for name, values in tensors.items()}
+            reciprocal_vectors = {name: values.to(dtype) for name, values in tensors.items()}
         return CrystalGraph(
             numbers=torch.from_numpy(self.numbers),
             node_crystal=owner,
@@ -162,7 +162,7 @@ class Frames:
             cell=torch.from_numpy(self.cell).to(dtype),
             volume=torch.from_numpy(np.abs(np.linalg.det(self.cell))).to(dtype),
             atom_count=torch.from_numpy(self.count),
-            **waves,
+            **reciprocal_vectors,
         )
 
 
@@ -294,8 +294,8 @@ def _response(folder: Path, splits: tuple[str, ...]) -> Frames:
     order = np.arange(2 * len(frames)).reshape(2, -1).T.flatten()
     found = join(both).take(order)
     with_polarisation(found, folder, splits)
-    surface = np.full(len(found), FIDELITIES.index("PBE labelled"))
-    return replace(found, fidelity=surface, kind=np.full(len(found), "response"))
+    fidelities = np.full(len(found), FIDELITIES.index("PBE labelled"))
+    return replace(found, fidelity=fidelities, kind=np.full(len(found), "response"))
 
 
 def _displaced(frames: Frames, scale: NDArray[np.float64]) -> Frames:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
-from ase_comformer.graphs.reciprocal_vectors import wave_tensors
-from ase_comformer.training.data.frame_edges import INDICES, edges_of, waves_of_frames
+from ase_comformer.graphs.reciprocal_vectors import reciprocal_tensors
+from ase_comformer.training.data.frame_edges import INDICES, edges_of, frame_reciprocal_vectors
 from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.tasks.frame_batch import RESPONSES, Capacity, FrameBatch, labels_of
 
@@ -74,7 +74,7 @@ class ResidentFrames:
         pair_receiver (P,), pair_sender (P,): atoms of pairs; pair_size (P,) edges; pair_by_sender (P,) as for edges.
         energy (F + 1,) eV in float64, stress (F + 1, 3, 3), polarisation (F + 1, 3), cell (F + 1, 3, 3), volume,
             fidelity, has_forces, has_energy, has_stress, has_polarisation, is_response (F + 1,): as in ``FrameBatch``.
-        waves: (F + 1, K, ...) tensors of the graphs, none where the graphs have no waves.
+        reciprocal vectors: (F + 1, K, ...) tensors of the graphs, none where the graphs have no reciprocal vectors.
     """
 
     atom_start: Tensor
@@ -104,7 +104,7 @@ class ResidentFrames:
     has_stress: Tensor
     has_polarisation: Tensor
     is_response: Tensor
-    waves: dict[str, Tensor]
+    reciprocal_vectors: dict[str, Tensor]
 
     def __len__(self) -> int:
         """F."""
@@ -114,7 +114,11 @@ class ResidentFrames:
     def of(cls, frames: Frames, settings: GraphSettings) -> ResidentFrames:
         """Graphs of all frames, found by all cores; on the CPU until ``to``."""
         found = edges_of(frames, settings.cutoff)
-        waves = wave_tensors(waves_of_frames(frames, settings.wave_cutoff)) if settings.wave_cutoff else {}
+        reciprocal_vectors = (
+            reciprocal_tensors(frame_reciprocal_vectors(frames, settings.reciprocal_cutoff))
+            if settings.reciprocal_cutoff
+            else {}
+        )
 
         def started(counts: NDArray[np.int64]) -> Tensor:
             # the empty frame begins and ends where the filler is
@@ -139,14 +143,16 @@ class ResidentFrames:
             cell=torch.from_numpy(cell),
             volume=table(np.abs(np.linalg.det(frames.cell)).astype(np.float32), 1.0),
             is_response=table(np.isin(frames.kind, sorted(RESPONSES)), False),
-            waves={name: table(values.numpy()) for name, values in waves.items()},
+            reciprocal_vectors={name: table(values.numpy()) for name, values in reciprocal_vectors.items()},
         )
 
     def to(self, device: torch.device | str) -> ResidentFrames:
         """The same in the memory of a device."""
-        tensors = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "waves"}
-        waves = {name: values.to(device) for name, values in self.waves.items()}
-        return ResidentFrames(**{name: values.to(device) for name, values in tensors.items()}, waves=waves)
+        tensors = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "reciprocal_vectors"}
+        reciprocal_vectors = {name: values.to(device) for name, values in self.reciprocal_vectors.items()}
+        return ResidentFrames(
+            **{name: values.to(device) for name, values in tensors.items()}, reciprocal_vectors=reciprocal_vectors
+        )
 
     def sizes(self) -> NDArray[np.int64]:
         """(F, 4) frames (one), atoms, edges and pairs of every frame."""
@@ -207,8 +213,8 @@ class ResidentFrames:
             cell=self.cell[chosen],
             volume=self.volume[chosen],
             atom_count=count,
-            **{name: values[chosen] for name, values in self.waves.items()},
-            atom_position=self.positions[atoms.source] if self.waves else None,
+            **{name: values[chosen] for name, values in self.reciprocal_vectors.items()},
+            atom_position=self.positions[atoms.source] if self.reciprocal_vectors else None,
         )
         batch = FrameBatch(
             graph=graph,

@@ -35,7 +35,7 @@ from ase_comformer.training.evaluation.metrics import (
     tensor_metrics,
 )
 from ase_comformer.training.evaluation.piezo_metrics import PIEZO_THRESHOLD, norm_metrics, piezo_metrics
-from ase_comformer.training.evaluation.potential_metrics import surface_sections
+from ase_comformer.training.evaluation.potential_metrics import potential_sections
 from ase_comformer.training.evaluation.report import Evaluation, Section, show
 
 logger = logging.getLogger(__name__)
@@ -172,10 +172,10 @@ def run(
 
 
 def _surface(name: str, predictor: Predictor, split: str, folder: str | Path | None) -> list[Section]:
-    if predictor.surface is None:
+    if predictor.potential is None:
         return []
-    networks: Sequence[Any] = predictor.surface.networks
-    sections = list(surface_sections(name, networks, sorted(predictor.model.elements("energy")), split, folder))
+    networks: Sequence[Any] = predictor.potential.networks
+    sections = list(potential_sections(name, networks, sorted(predictor.model.elements("energy")), split, folder))
     for section in sections:
         for predictor_name, metrics in section.rows:
             logger.info("%s | %s | %s", section.title, predictor_name, as_dict(metrics))

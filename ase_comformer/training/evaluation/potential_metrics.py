@@ -24,7 +24,7 @@ from ase_comformer.training.evaluation.report import Section
 
 
 @dataclass(frozen=True)
-class SurfaceErrors:
+class PotentialErrors:
     """Errors of predictions on frames of one kind.
 
     Attributes:
@@ -55,14 +55,14 @@ class SurfaceErrors:
         return {"n": str(self.count)} | {key: value for key, value in shown.items() if value != "nan"}
 
 
-def surface_errors(frames: Frames, found: Predicted) -> SurfaceErrors:
+def potential_errors(frames: Frames, found: Predicted) -> PotentialErrors:
     """Errors over all frames; every force component counts the same."""
     difference = found.forces - frames.forces
     size = float(np.sqrt(np.square(frames.forces).mean()))
     per_atom = (found.energy - frames.energy) / frames.count * 1e3
     stress = np.abs(found.stress - frames.stress) / GPa
     known = np.isfinite(per_atom)
-    return SurfaceErrors(
+    return PotentialErrors(
         count=len(frames),
         energy=_mean(np.abs(per_atom[known])),
         between=_mean(_pair_differences(frames.group[known], per_atom[known])),
@@ -87,7 +87,7 @@ def _pair_differences(group: NDArray[np.str_], error: NDArray[np.float64]) -> ND
     return np.concatenate(pairs)
 
 
-def surface_sections(
+def potential_sections(
     name: str, networks: Sequence[Potential], elements: Sequence[str], split: str, folder: str | Path | None = None
 ) -> Iterator[Section]:
     """Tables of one model: labelled frames by variant, DFT frames by source, harmonic frames, varied frames by kind.
@@ -124,7 +124,7 @@ def _section(
     dataset: str, subset: str, name: str, frames: Frames, found: Predicted, rows: NDArray[np.int64]
 ) -> Section:
     part = found.take(rows, frames.atom_rows(rows))
-    return Section("forces", dataset, subset, ((name, surface_errors(frames.take(rows), part)),))
+    return Section("forces", dataset, subset, ((name, potential_errors(frames.take(rows), part)),))
 
 
 def _expected(name: str, networks: Sequence[Potential], frames: Frames, found: Predicted) -> Iterator[Section]:
@@ -150,7 +150,7 @@ def _harmonic(name: str, networks: Sequence[Potential], frames: Frames) -> Secti
         if all(fidelity in network.fidelities for network in networks):
             label = f"{name}, {fidelity} surface"
             rows += [
-                (label, surface_errors(frames, predict_frames(networks, frames, fidelity))),
+                (label, potential_errors(frames, predict_frames(networks, frames, fidelity))),
                 (f"{label}, response", response_errors(networks, frames, fidelity)),
                 (f"{label}, response to +-u", response_errors(networks, frames, fidelity, opposite=True)),
             ]
@@ -159,7 +159,7 @@ def _harmonic(name: str, networks: Sequence[Potential], frames: Frames) -> Secti
 
 def response_errors(
     networks: Sequence[Potential], frames: Frames, fidelity: str = FIDELITIES[0], *, opposite: bool = False
-) -> SurfaceErrors:
+) -> PotentialErrors:
     """Errors of the forces less those of the same crystals at rest.
 
     Args:
@@ -170,7 +170,7 @@ def response_errors(
     """
     compared = frames.opposite() if opposite else frames.at_rest()
     moved, other = (predict_frames(networks, part, fidelity) for part in (frames, compared))
-    return surface_errors(frames, replace(moved, forces=(moved.forces - other.forces) / (2 if opposite else 1)))
+    return potential_errors(frames, replace(moved, forces=(moved.forces - other.forces) / (2 if opposite else 1)))
 
 
 def _covered(frames: Frames, elements: Sequence[str]) -> Frames:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
-from ase_comformer.graphs.reciprocal_vectors import WAVE_PARTS
+from ase_comformer.graphs.reciprocal_vectors import RECIPROCAL_FIELDS
 from ase_comformer.nn.architectures.potential import PotentialResult
 from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.tasks.losses import smooth
@@ -113,13 +113,13 @@ def labels_of(frames: Frames) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Sizes of a batch of constant shape: frames, atoms, edges, pairs of receiver and sender, waves of each cell."""
+    """Sizes of a batch of constant shape: frames, atoms, edges, pairs of receiver and sender, reciprocal vectors."""
 
     frames: int
     atoms: int
     edges: int
     pairs: int
-    waves: int = 0
+    reciprocal_vectors: int = 0
 
     @property
     def room(self) -> NDArray[np.int64]:
@@ -137,22 +137,22 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
     pairs = len(torch.unique(graph.edge_receiver * atoms + graph.edge_atom))
     more_atoms, more_edges = capacity.atoms - atoms, capacity.edges - len(graph.edge_receiver)
     more_frames, more_pairs = capacity.frames - len(graph.atom_count), capacity.pairs - pairs
-    own_waves = 0 if graph.wave_vector is None else graph.wave_vector.shape[1]
-    if min(more_atoms, more_edges, more_frames, more_pairs) < 1 or own_waves > capacity.waves:
+    own_count = 0 if graph.reciprocal_vector is None else graph.reciprocal_vector.shape[1]
+    if min(more_atoms, more_edges, more_frames, more_pairs) < 1 or own_count > capacity.reciprocal_vectors:
         return None
 
     def filled(values: Tensor, count: int, value: float) -> Tensor:
         return torch.cat([values, values.new_full((count, *values.shape[1:]), value)])
 
-    def with_waves(values: Tensor) -> Tensor:
+    def with_reciprocal_vectors(values: Tensor) -> Tensor:
         """(B, K, ...) filled up in both."""
-        more = values.new_zeros(len(values), capacity.waves - own_waves, *values.shape[2:])
+        more = values.new_zeros(len(values), capacity.reciprocal_vectors - own_count, *values.shape[2:])
         return filled(torch.cat([values, more], dim=1), more_frames, 0.0)
 
-    waves = {}
+    reciprocal_vectors = {}
     if graph.atom_position is not None:
-        waves = {name: with_waves(getattr(graph, name)) for name in WAVE_PARTS}
-        waves["atom_position"] = filled(graph.atom_position, more_atoms, 0.0)
+        reciprocal_vectors = {name: with_reciprocal_vectors(getattr(graph, name)) for name in RECIPROCAL_FIELDS}
+        reciprocal_vectors["atom_position"] = filled(graph.atom_position, more_atoms, 0.0)
     owner = filled(graph.node_crystal, more_atoms, capacity.frames - 1)
     cells = torch.eye(3, dtype=graph.cell.dtype).expand(more_frames, 3, 3)
     return FrameBatch(
@@ -170,7 +170,7 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
             cell=torch.cat([graph.cell, cells]),
             volume=filled(graph.volume, more_frames, 1.0),
             atom_count=filled(graph.atom_count, more_frames, 1),
-            **waves,
+            **reciprocal_vectors,
         ),
         energy=filled(batch.energy, more_frames, 0.0),
         forces=filled(batch.forces, more_atoms, 0.0),

@@ -57,8 +57,15 @@ class FrameTask(Task):
         if network.arguments["isolated"]:
             self._set_isolated()
         self.capacity = Capacity(**config.capacity) if config.capacity else None
-        if self.capacity is not None and network.graph_settings.wave_cutoff and not self.capacity.waves:
-            raise ValueError(f"{config.name}: graphs have waves; add the most of any cell to capacity, as waves = 72")
+        if (
+            self.capacity is not None
+            and network.graph_settings.reciprocal_cutoff
+            and not self.capacity.reciprocal_vectors
+        ):
+            raise ValueError(
+                f"{config.name}: graphs have reciprocal vectors; add the most of any cell to "
+                "capacity, as reciprocal_vectors = 72"
+            )
         if self.capacity is not None:
             self.compiled = CompiledStep(network, config.loss_weights, self.capacity, compile=config.compile)
 

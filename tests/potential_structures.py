@@ -6,7 +6,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 
-from ase_comformer.inference.potential_evaluator import EnergySurface
+from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from seven_systems import ALL_CRYSTALS
 
 FINITE_DIFFERENCE = 1e-6  # eV/A and eV/A^3
@@ -41,7 +41,7 @@ class EnergyOnly(Calculator):
 
     implemented_properties = ["energy", "free_energy"]  # noqa: RUF012, declared so by ASE
 
-    def __init__(self, surface: EnergySurface) -> None:
+    def __init__(self, surface: PotentialEvaluator) -> None:
         super().__init__()
         self.surface = surface
 
@@ -51,7 +51,7 @@ class EnergyOnly(Calculator):
         self.results = {name: found[name] for name in self.implemented_properties}
 
 
-def assert_derivatives(surface: EnergySurface, plain: EnergySurface, atoms: Atoms, moved: int = 2) -> None:
+def assert_derivatives(surface: PotentialEvaluator, plain: PotentialEvaluator, atoms: Atoms, moved: int = 2) -> None:
     """Forces on the first ``moved`` atoms and stress of ``surface`` are the numerical derivatives of ``plain``."""
     atoms = atoms.copy()
     found = surface.evaluate(atoms)
