@@ -1,5 +1,12 @@
 """Shared fixtures: a tiny network with random weights, saved and loaded like a shipped one."""
 
+import os
+
+# One thread per test process: several processes with as many threads as cores each spend their time waiting. Libraries
+# read these once, so they are set before the first import of numpy and torch; workers of xdist inherit them.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
 from pathlib import Path
 
 import pytest

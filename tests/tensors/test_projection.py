@@ -1,8 +1,7 @@
-import importlib.util
+"""Projection on what a space group allows: the forms of Nye's tables for every class, pymatgen as oracle."""
+
 import json
-import sys
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,19 +26,7 @@ from ase_comformer.tensors.symmetry_report import (
     symmetry_residual,
 )
 from ase_comformer.testing import PROJECTION
-
-
-def _load_nye():
-    """The independent table of crystal classes lives outside the package."""
-    path = Path(__file__).parents[1] / "benchmarks" / "nye.py"
-    spec = importlib.util.spec_from_file_location("nye_tables", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["nye_tables"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-nye = _load_nye()
+from benchmarks import nye
 
 CRYSTAL_TENSORS = (
     "dielectric_tensor",
