@@ -12,8 +12,8 @@ from collections.abc import Collection
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from vesin import NeighborList
 
+from ase_comformer.crystals.neighbour_search import pairs_within
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
 
 MINIMUM_DISTANCE = 0.5
@@ -186,10 +186,8 @@ def _validate_positions(atoms: Atoms) -> None:
 def validate_distances(atoms: Atoms, minimum_distance: float) -> None:
     """Raise :class:`InvalidStructureError` where two atoms, periodic images included, are closer than that (A)."""
     # the search divides the cell into boxes as wide as the cut-off: very small ones take longer than they save
-    neighbours = NeighborList(cutoff=max(minimum_distance, _SEARCH), full_list=False)
-    first, second, distances = neighbours.compute(
-        points=atoms.positions, box=atoms.cell.array, periodic=atoms.pbc, quantities="ijd"
-    )
+    pairs = pairs_within(atoms, max(minimum_distance, _SEARCH), both_directions=False)
+    first, second, distances = pairs.receiver, pairs.sender, pairs.distance
     k = int(np.argmin(distances)) if len(distances) else 0
     if len(distances) and distances[k] < minimum_distance:
         i, j = int(first[k]), int(second[k])

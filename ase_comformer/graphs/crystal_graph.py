@@ -16,8 +16,8 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
-from vesin import NeighborList
 
+from ase_comformer.crystals.neighbour_search import pairs_within
 from ase_comformer.crystals.space_group import SpaceGroup, edge_orbits
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.lattice_frame import lattice_frame, primitive_lattice
@@ -264,11 +264,7 @@ def neighbours(atoms: Atoms, settings: GraphSettings) -> Neighbours:
 
 
 def _within(atoms: Atoms, cutoff: float) -> Neighbours:
-    finder = NeighborList(cutoff=cutoff, full_list=True)
-    receiver, sender, image, vector = finder.compute(
-        points=atoms.positions, box=atoms.cell.array, periodic=atoms.pbc, quantities="ijSD"
-    )
-    return receiver.astype(np.int64), sender.astype(np.int64), image.astype(np.int64), vector.astype(np.float64)
+    return pairs_within(atoms, cutoff)
 
 
 def _shells(atoms: Atoms, count: int, tolerance: float) -> Neighbours:

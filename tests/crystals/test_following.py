@@ -8,6 +8,7 @@ from ase.spacegroup import crystal as spacegroup_crystal
 
 from ase_comformer.crystals.following import FollowedGroup
 from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.errors import InvalidStructureError
 from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.nn.architectures.potential import Potential
 from seven_systems import ALL_CRYSTALS
@@ -96,3 +97,47 @@ def test_results_do_not_depend_on_what_came_before(name: str) -> None:
     expected = PotentialEvaluator([network], use_symmetry=False).evaluate(moved)
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-9, err_msg=key)
+
+
+def doubly_filled(kind: str) -> tuple[Atoms, Atoms]:
+    """A supercell, and the same with one site filled twice and one empty, which maps onto it modulo the lattice."""
+    perfect = bulk("MgO", "rocksalt", a=4.21).repeat((2, 3, 2))
+    damaged = perfect.copy()
+    damaged.positions[2] = perfect.positions[0]
+    if kind == "through the boundary":
+        damaged.positions[2] += perfect.cell[0] - perfect.cell[2]
+    elif kind == "in a skewed supercell":
+        matrix = np.array([[1, 0, 0], [1, 1, 0], [0, -1, 1]])
+        for atoms in (perfect, damaged):
+            atoms.set_cell(matrix @ atoms.cell.array, scale_atoms=False)
+    return perfect, damaged
+
+
+@pytest.mark.parametrize("kind", ["inside", "through the boundary", "in a skewed supercell"])
+def test_a_vacancy_beside_a_doubly_filled_site_is_no_crystal(kind: str) -> None:
+    perfect, damaged = doubly_filled(kind)
+    followed = FollowedGroup.of(perfect, analyse_space_group(perfect, 1e-5))
+    assert followed.on(perfect, EXACT) is not None
+    assert followed.on(damaged, EXACT) is None
+
+
+def test_atoms_that_hop_by_lattice_vectors_keep_their_sites() -> None:
+    perfect, _ = doubly_filled("inside")
+    followed = FollowedGroup.of(perfect, analyse_space_group(perfect, 1e-5))
+    hopped = perfect.copy()
+    hopped.positions[2] += perfect.cell[0]
+    hopped.positions[3] -= 2 * perfect.cell[1]
+    hopped.positions[[0, 4]] = hopped.positions[[4, 0]]
+    group = followed.on(hopped, EXACT)
+    assert group is not None
+    assert group.order == 48
+
+
+def test_overlapping_atoms_are_refused_after_the_perfect_crystal_as_before_it() -> None:
+    network = Potential(scalars=8, vectors=4, layers=2, hidden=8, graph_settings={"cutoff": 4.5})
+    evaluator = PotentialEvaluator([network.double().requires_grad_(False)])
+    perfect, damaged = doubly_filled("through the boundary")
+    for call in (evaluator.evaluate, evaluator.prepare):
+        call(perfect)
+        with pytest.raises(InvalidStructureError, match="overlap"):
+            call(damaged)

@@ -1,0 +1,148 @@
+"""The neighbour search of the package: every pair of atoms within a cut-off, whatever the cell looks like.
+
+The pairs come from vesin. Around it, cells are made harmless first: the cost of a search grows with the number of
+periodic images within the cut-off, which a skewed cell makes large for no reason (it is reduced, and the images are
+given in the cell that was passed in) and a nearly flat or very thin one makes absurd (it is refused, with the number).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import minkowski_reduce
+from numpy.typing import NDArray
+from vesin import NeighborList
+
+from ase_comformer.errors import InvalidStructureError
+
+#: Periodic images, the cell itself included, up to which a cell is searched as it is (heights above a third of the
+#: cut-off).
+_FEW_IMAGES = 7**3
+#: Images that even a reduced cell must not exceed. A crystal of one atom per A^3, ten times as dense as diamond, has
+#: some thousand within 6 A; a wire or needle with a period of 0.1 A as many.
+MOST_IMAGES = 20_000
+#: A: coordinates beyond this have lost the digits that forces need (float64 keeps 16 of them).
+FARTHEST_COORDINATE = 1e7
+
+
+class Pairs(NamedTuple):
+    """Directed pairs of atoms within the cut-off.
+
+    Attributes:
+        receiver: (E,) atom at the origin of the vector.
+        sender: (E,) atom whose image is at its end.
+        image: (E, 3) integer cell of that image, in the lattice vectors that were passed in.
+        vector: (E, 3) A, from the receiver to the image of the sender.
+    """
+
+    receiver: NDArray[np.int64]
+    sender: NDArray[np.int64]
+    image: NDArray[np.int64]
+    vector: NDArray[np.float64]
+
+    @property
+    def distance(self) -> NDArray[np.float64]:
+        """(E,) A, length of the vectors."""
+        return np.sqrt(np.einsum("ex,ex->e", self.vector, self.vector))
+
+
+def pairs_within(atoms: Atoms, cutoff: float, *, both_directions: bool = True) -> Pairs:
+    """Find all pairs of atoms closer than ``cutoff``, periodic images included, for any ``pbc``.
+
+    Args:
+        atoms: the structure, N atoms; a skewed or left-handed cell and atoms outside the cell are fine.
+        cutoff: A, largest distance.
+        both_directions: list each pair as i -> j and as j -> i; otherwise once.
+
+    Returns:
+        The pairs, in no particular order; an atom and its own images are pairs too.
+
+    Raises:
+        InvalidStructureError: more than ``MOST_IMAGES`` periodic images within the cut-off (a nearly flat or very thin
+            cell), or coordinates beyond ``FARTHEST_COORDINATE``.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> len(pairs_within(bulk("Cu", a=3.6), 2.6).receiver)
+        12
+    """
+    cell, transformation = _searchable_cell(atoms, cutoff)
+    finder = NeighborList(cutoff=cutoff, full_list=both_directions)
+    receiver, sender, image, vector = finder.compute(
+        points=atoms.positions, box=cell, periodic=atoms.pbc, quantities="ijSD"
+    )
+    image = image.astype(np.int64)
+    if transformation is not None:
+        image = image @ transformation
+    return Pairs(receiver.astype(np.int64), sender.astype(np.int64), image, vector.astype(np.float64))
+
+
+def periodic_images(cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float) -> float:
+    """Number of cells, the first one included, that a search within ``cutoff`` (A) has to visit.
+
+    Args:
+        cell: (3, 3) A, rows are lattice vectors; those without periodicity must not be zero.
+        pbc: (3,) which directions are periodic.
+        cutoff: A.
+
+    Returns:
+        The product over the periodic directions of 2 ceil(cutoff / height) + 1, where the height is the distance of
+        the lattice planes that the other two vectors span; infinite for a cell without volume.
+    """
+    if not pbc.any():
+        return 1.0
+    with np.errstate(all="ignore"):
+        try:
+            heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+        except np.linalg.LinAlgError:
+            return float("inf")
+        images = np.prod(2.0 * np.ceil(cutoff / heights[pbc]) + 1.0)
+    return float(images) if np.isfinite(images) else float("inf")
+
+
+def _searchable_cell(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
+    """Cell (3, 3) to search in and, where it was reduced, the integers that make it from the one of ``atoms``."""
+    _require_near_coordinates(atoms)
+    cell, pbc = atoms.cell.array, atoms.pbc
+    whole = atoms.cell.complete().array if pbc.any() else cell
+    given = periodic_images(whole, pbc, cutoff)
+    if given <= _FEW_IMAGES:
+        return cell, None
+    reduced, transformation, images = None, None, given
+    try:
+        reduced, transformation = minkowski_reduce(whole, pbc)
+        images = periodic_images(reduced, pbc, cutoff)
+    except RuntimeError:  # too skew to be reduced in double precision: what is known of the given cell decides
+        pass
+    if images > MOST_IMAGES:
+        lengths = np.linalg.norm(whole[pbc], axis=1)
+        raise InvalidStructureError(
+            f"{_count(images)} periodic images of the cell of {_formula(atoms)} lie within {cutoff:.3g} Å (at most "
+            f"{MOST_IMAGES:,} are searched): the cell is nearly flat or very thin. Its periodic vectors have lengths "
+            f"{np.array2string(lengths, precision=4)} Å"
+            + (f" and a volume of {abs(np.linalg.det(whole)):.3g} Å³ for {len(atoms)} atoms" if pbc.all() else "")
+            + ". Check lattice vectors and angles, and that lengths are in Å."
+        )
+    if reduced is None or transformation is None or images >= given:
+        return cell, None
+    return np.ascontiguousarray(reduced), np.asarray(transformation, dtype=np.int64)
+
+
+def _require_near_coordinates(atoms: Atoms) -> None:
+    farthest = float(np.abs(atoms.positions).max(initial=0.0))
+    if farthest > FARTHEST_COORDINATE:
+        index = int(np.abs(atoms.positions).max(axis=1).argmax())
+        raise InvalidStructureError(
+            f"Atom {index} has a coordinate of {farthest:.3g} Å, beyond {FARTHEST_COORDINATE:.0e} Å: distances would "
+            "be lost in rounding. Move the structure to the origin, or wrap it into the cell with atoms.wrap()."
+        )
+
+
+def _count(images: float) -> str:
+    return f"{images:,.0f}" if images < 1e9 else f"{images:.3g}"
+
+
+def _formula(atoms: Atoms) -> str:
+    return atoms.get_chemical_formula() if len(atoms) <= 200 else f"a structure of {len(atoms)} atoms"
