@@ -1,158 +1,119 @@
-"""The registry of tensor properties: names, index symmetry, irreps, documented shapes and units.
+"""The registry of properties: every quantity that the package knows, by name.
 
-Conventions are stated in ``tensors``.
+``PROPERTIES`` is read by heads, training, evaluation, rotation, projection, reports, the calculator, the command line
+and the documentation. ``register`` adds a property of one's own; ``properties.plugins`` finds files that do so. The
+registry belongs to the process, like Python's own tables of modules or codecs: register at import time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from ase_comformer.errors import check_choice
+from ase_comformer.properties import electric, electromechanical, mechanical, potential_energy_surface, scalars
+from ase_comformer.properties.entry import TensorProperty
 
+PropertyName: TypeAlias = str
+"""Public name of a registered property."""
+ShippedProperty = Literal[
+    "dielectric_tensor",
+    "static_dielectric_tensor",
+    "born_effective_charges",
+    "elastic_tensor",
+    "piezoelectric_tensor",
+    "formation_energy",
+    "band_gap",
+    "energy",
+    "free_energy",
+    "energies",
+    "energy_uncertainty",
+    "forces_uncertainty",
+    "forces",
+    "stress",
+]
+"""Names of the properties that come with the package."""
 
-@dataclass(frozen=True)
-class TensorProperty:
-    """One physical quantity: index symmetry, irreps, documented shape and unit.
-
-    ``formula`` lists Cartesian index permutations that leave the tensor unchanged (e3nn's notation),
-    ``irreps`` the O(3) content in e3nn's notation, ``shape`` the documented (Voigt where there is one) form
-    of one tensor without the leading atom axis, ``kind`` the entry of ``VOIGT_KINDS`` that relates it to the
-    Cartesian form (or None). ``sign_is_open`` says that the labels fix the tensor only up to its sign.
-    """
-
-    name: str
-    formula: str
-    irreps: str
-    shape: tuple[int, ...]
-    unit: str
-    description: str
-    kind: str | None = None
-    per_atom: bool = False
-    sign_is_open: bool = False
-
-    @property
-    def rank(self) -> int:
-        """Number of Cartesian indices."""
-        return len(self.formula.split("=")[0])
-
-    @property
-    def cartesian_shape(self) -> tuple[int, ...]:
-        """Shape of the full Cartesian tensor."""
-        return (3,) * self.rank
-
-    @property
-    def parity(self) -> int:
-        """Sign under inversion: all properties are polar tensors, so (-1)**rank."""
-        return -1 if self.rank % 2 else 1
-
-
-_ENTRIES = (
-    TensorProperty(
-        name="dielectric_tensor",
-        formula="ij=ji",
-        irreps="0e+2e",
-        shape=(3, 3),
-        unit="relative permittivity",
-        description="electronic (clamped-ion, high-frequency) dielectric tensor",
-    ),
-    TensorProperty(
-        name="static_dielectric_tensor",
-        formula="ij=ji",
-        irreps="0e+2e",
-        shape=(3, 3),
-        unit="relative permittivity",
-        description="static dielectric tensor at fixed cell: electronic plus ionic part",
-    ),
-    TensorProperty(
-        name="born_effective_charges",
-        formula="ij",
-        irreps="0e+1e+2e",
-        shape=(3, 3),
-        per_atom=True,
-        unit="e",
-        description="Z[atom, i, j] = volume * dP_i / du_j: field or polarisation i, displacement j",
-    ),
-    TensorProperty(
-        name="piezoelectric_tensor",
-        formula="ijk=ikj",
-        irreps="2x1o+2o+3o",
-        shape=(3, 6),
-        unit="C/m^2",
-        kind="piezoelectric_stress",
-        sign_is_open=True,
-        description="relaxed-ion piezoelectric stress tensor e_i(jk) at constant field, no factor 2 on shear",
-    ),
-    TensorProperty(
-        name="elastic_tensor",
-        formula="ijkl=jikl=klij",
-        irreps="2x0e+2x2e+4e",
-        shape=(6, 6),
-        unit="GPa",
-        kind="stiffness",
-        description="relaxed-ion elastic stiffness tensor",
-    ),
-    TensorProperty(
-        name="formation_energy",
-        formula="",
-        irreps="0e",
-        shape=(),
-        unit="eV/atom",
-        description="formation energy per atom from the elements",
-    ),
-    TensorProperty(name="energy", formula="", irreps="0e", shape=(), unit="eV", description="energy of the cell"),
-    TensorProperty(
-        name="free_energy", formula="", irreps="0e", shape=(), unit="eV", description="the energy, no entropy"
-    ),
-    TensorProperty(
-        name="energies",
-        formula="",
-        irreps="0e",
-        shape=(),
-        per_atom=True,
-        unit="eV",
-        description="atomic energies, whose sum is the energy of the cell",
-    ),
-    TensorProperty(
-        name="energy_uncertainty",
-        formula="",
-        irreps="0e",
-        shape=(),
-        unit="eV",
-        description="standard deviation of the energy over the ensemble",
-    ),
-    TensorProperty(
-        name="forces_uncertainty",
-        formula="",
-        irreps="0e",
-        shape=(),
-        per_atom=True,
-        unit="eV/A",
-        description="standard deviation of the force on each atom over the ensemble, per component",
-    ),
-    TensorProperty(
-        name="forces",
-        formula="i",
-        irreps="1o",
-        shape=(3,),
-        per_atom=True,
-        unit="eV/A",
-        description="forces on the atoms",
-    ),
-    TensorProperty(
-        name="stress",
-        formula="ij=ji",
-        irreps="0e+2e",
-        shape=(6,),
-        unit="eV/A^3",
-        kind="stress",
-        description="stress in ASE's sign (positive = tension), Voigt",
-    ),
+_FAMILIES = (electric, mechanical, electromechanical, scalars, potential_energy_surface)
+_registered: dict[str, TensorProperty] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
+#: Every property by its public name: a view that grows with ``register``.
+PROPERTIES: Mapping[str, TensorProperty] = MappingProxyType(_registered)
+#: Properties that a network built without a list of names has heads for.
+SHIPPED_HEADS: tuple[str, ...] = tuple(
+    name for name, entry in PROPERTIES.items() if entry.route == "head" and not entry.is_auxiliary
 )
 
-#: Every property by its public name.
-PROPERTIES: dict[str, TensorProperty] = {entry.name: entry for entry in _ENTRIES}
+
+def register(entry: TensorProperty) -> TensorProperty:
+    """Add a property to the registry and return it; the same declaration twice is no error.
+
+    Raises:
+        ValueError: another property or derived label has the name.
+
+    Example:
+        >>> from ase_comformer.properties.entry import TensorProperty
+        >>> with temporary_registry():
+        ...     raman = TensorProperty("raman_tensor", "R", "ijk=jik", "A^2", "derivative of chi", per_atom=True)
+        ...     register(raman).irreps
+        '2x1o+2o+3o'
+    """
+    taken = {label.name: other.name for other in _registered.values() for label in other.derived_labels}
+    if entry.name in taken or _registered.get(entry.name, entry) != entry:
+        owner = f"derived label of {taken[entry.name]}" if entry.name in taken else "property"
+        raise ValueError(f"there is a {owner} with the name {entry.name!r} already: choose another name")
+    missing = [name for name in entry.built_on if name not in _registered]
+    if missing:
+        raise ValueError(f"{entry.name} is built on {missing}, which must be registered before it")
+    _registered[entry.name] = entry
+    return entry
 
 
-def tensor_property(name: str) -> TensorProperty:
-    """Return the registry entry of ``name``; ``UnknownNameError`` lists the valid names."""
-    return PROPERTIES[check_choice(name, PROPERTIES, "property")]
+@contextlib.contextmanager
+def temporary_registry() -> Iterator[None]:
+    """Undo every registration made while the block runs (tests, notebooks)."""
+    before = dict(_registered)
+    try:
+        yield
+    finally:
+        _registered.clear()
+        _registered.update(before)
+
+
+def tensor_property(name: PropertyName) -> TensorProperty:
+    """Return the registry entry of ``name``; an unknown name first makes installed extensions load.
+
+    Raises:
+        UnknownNameError: no such property; the message lists the valid names.
+    """
+    entry = _registered.get(name) if isinstance(name, str) else None
+    if entry is not None:
+        return entry
+    from ase_comformer.properties.plugins import load_installed_plugins
+
+    load_installed_plugins()
+    return _registered[check_choice(name, _registered, "property")]
+
+
+def names_by_route(route: str) -> tuple[PropertyName, ...]:
+    """Return the names of all properties with a route ("head" or "potential") that models may offer."""
+    return tuple(name for name, entry in _registered.items() if entry.route == route and not entry.is_auxiliary)
+
+
+def label_owner(name: str) -> PropertyName:
+    """Return the property whose prediction a label is compared with; ``name`` itself where it is no derived label."""
+    for entry in _registered.values():
+        if any(label.name == name for label in entry.derived_labels):
+            return entry.name
+    return tensor_property(name).name
+
+
+def table() -> str:
+    """Return the registry as a Markdown table, as the documentation shows it."""
+    lines = ["| property | symbol | indices | irreps | shape | unit | kind |", "|---|---|---|---|---|---|---|"]
+    for name, entry in _registered.items():
+        shape = ", ".join([*(["n"] if entry.per_atom else []), *map(str, entry.shape)])
+        cells = (f"`{name}`", entry.symbol, entry.formula or "-", entry.irreps, f"({shape})", entry.unit, entry.kind)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -5,7 +5,8 @@ Public names of ``forms`` (documented form, rotation, units), ``voigt`` (Voigt a
 """
 
 from ase_comformer.crystals.ieee_axes import IEEEAxes, ieee_axes
-from ase_comformer.properties.registry import PROPERTIES, TensorProperty, tensor_property
+from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.registry import PROPERTIES, tensor_property
 from ase_comformer.tensors.forms import (
     FramedTensor,
     change_of_basis,

@@ -1,31 +1,32 @@
 """Reading a projector: which components are forbidden, free or tied, and the names of symmetry operations.
 
-Used by ``projection.SymmetryReport``. Everything here works on numbers (a basis of the invariant tensors,
+Used by ``symmetry_report``. Everything here works on numbers (a basis of the invariant tensors,
 rotation matrices), hence in any Cartesian frame: in a rotated frame the relations are linear combinations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import CENTRING, SpaceGroup
 
 FloatArray = NDArray[np.float64]
 Relation = dict[str, float]
+Status = tuple[str, dict[int, float]]
+"""``"forbidden"``, ``"free"`` or ``"tied"``, and for a tied component the factors of free ones by their numbers."""
 
 # A component is taken as the next free one when at least this share of the largest remaining one is
 # independent.
 _PIVOT = 0.1
 _LARGEST_FACTOR = 2.0
-_GREEDY_ROWS = 400
 _ORDER_BY_TRACE = {3: "1", -1: "2", 0: "3", 1: "4", 2: "6"}
 
 
-def classify(basis: FloatArray, tolerance: float) -> list[tuple[str, dict[int, float]]]:
+def classify(basis: FloatArray, tolerance: float) -> list[Status]:
     """Say for each component whether it is forbidden, free, or tied to free ones.
 
     Args:
@@ -38,30 +39,33 @@ def classify(basis: FloatArray, tolerance: float) -> list[tuple[str, dict[int, f
         component, by its row. Exactly r components are free. The choice follows row order but
         skips and exchanges rows that depend on the others almost, so that the factors stay small in every frame.
     """
-    count, rank = basis.shape
-    if rank == 0:
-        return [("forbidden", {}) for _ in range(count)]
-    free = _free_rows(basis)
-    factors = basis @ np.linalg.inv(basis[free])
-    norms = np.linalg.norm(basis, axis=1)
-    result: list[tuple[str, dict[int, float]]] = []
-    for row in range(count):
-        relation = {index: float(x) for index, x in zip(free, factors[row], strict=True) if abs(x) > tolerance}
-        if row in free:
+    free = free_rows(basis)
+    return status_of_rows(basis @ np.linalg.inv(basis[free]), 0, free, tolerance)
+
+
+def status_of_rows(factors: FloatArray, first: int, free: Sequence[int], tolerance: float) -> list[Status]:
+    """Status of components that are linear combinations of free ones.
+
+    Args:
+        factors: (M, r) one row per component.
+        first: number of the first row.
+        free: (r,) numbers of the free components.
+        tolerance: smaller factors count as zero.
+    """
+    columns = set(free)
+    result: list[Status] = []
+    for number, row in enumerate(factors, start=first):
+        relation = {free[k]: float(row[k]) for k in np.flatnonzero(np.abs(row) > tolerance)}
+        if number in columns:
             result.append(("free", {}))
-        elif norms[row] <= tolerance * norms.max() or not relation:
-            result.append(("forbidden", {}))
         else:
-            result.append(("tied", relation))
+            result.append(("tied", relation) if relation else ("forbidden", {}))
     return result
 
 
-def _free_rows(basis: FloatArray) -> list[int]:
-    """Ascending indices of r independent rows."""
+def free_rows(basis: FloatArray) -> list[int]:
+    """Ascending indices of r independent rows of an (M, r) matrix of rank r, early ones where factors stay small."""
     count, rank = basis.shape
-    if count > _GREEDY_ROWS:  # per-atom tensors of large cells: LAPACK's choice, without the preference for early rows
-        pivots = scipy.linalg.qr(basis.T, mode="r", pivoting=True)[1]
-        return sorted(int(row) for row in pivots[:rank])
     remaining = basis.copy()
     free: list[int] = []
     while len(free) < rank:

@@ -19,12 +19,10 @@ import torch
 
 from ase_comformer.crystals.ieee_axes import ieee_axes
 from ase_comformer.errors import UnknownNameError, check_choice
+from ase_comformer.properties.entry import TensorProperty
 from ase_comformer.properties.registry import PROPERTIES, tensor_property
 from ase_comformer.tensors.arrays import Array, check_trailing, floating, like
-from ase_comformer.tensors.irreps import (
-    cartesian_basis,
-    harmonic_basis,
-)
+from ase_comformer.tensors.irreps import cartesian_basis, determinant_sign, harmonic_basis
 from ase_comformer.tensors.voigt import (
     VOIGT_KINDS,
     VOIGT_ORDERS,
@@ -61,7 +59,7 @@ def to_cartesian(tensor: Array, property_name: str) -> Array:
     entry = tensor_property(property_name)
     tensor = floating(tensor)
     check_trailing(tensor, entry.shape, property_name)
-    return tensor if entry.kind is None else voigt_to_cartesian(tensor, entry.kind)
+    return tensor if entry.voigt is None else voigt_to_cartesian(tensor, entry.voigt)
 
 
 def from_cartesian(tensor: Array, property_name: str) -> Array:
@@ -69,7 +67,7 @@ def from_cartesian(tensor: Array, property_name: str) -> Array:
     entry = tensor_property(property_name)
     tensor = floating(tensor)
     check_trailing(tensor, entry.cartesian_shape, f"Cartesian {property_name}")
-    return tensor if entry.kind is None else cartesian_to_voigt(tensor, entry.kind)
+    return tensor if entry.voigt is None else cartesian_to_voigt(tensor, entry.voigt)
 
 
 def rotate(tensor: Array, rotation: Array, property_name: str) -> Array:
@@ -84,20 +82,36 @@ def rotate(tensor: Array, rotation: Array, property_name: str) -> Array:
     rotation = like(floating(rotation), tensor)
     check_trailing(tensor, entry.shape, property_name)
     check_trailing(rotation, (3, 3), "rotation")
+    turned = _rotated(tensor, rotation, entry)
+    if not entry.is_axial:
+        return turned
+    sign = determinant_sign(rotation)[..., 0, 0]
+    return turned * sign.reshape(*sign.shape, *[1] * len(entry.shape))
+
+
+def _rotated(tensor: Array, rotation: Array, entry: TensorProperty) -> Array:
+    """The tensor with every index turned, in the documented form."""
     if entry.rank == 0:
         return tensor
     if entry.rank == 1:
         return (rotation @ tensor[..., None])[..., 0]
-    if entry.kind is None:
+    if entry.voigt is None and entry.rank == 2:
         return rotation @ tensor @ rotation.swapaxes(-1, -2)
+    if entry.voigt is None:
+        rest = 3 ** (entry.rank - 1)
+        turned = tensor.reshape(*tensor.shape[: tensor.ndim - entry.rank], 3, rest)
+        for _ in range(entry.rank):  # turn the first index, then make it the last
+            turned = (rotation @ turned).swapaxes(-1, -2)
+            turned = turned.reshape(*turned.shape[:-2], 3, rest)
+        return turned.reshape(*turned.shape[:-2], *entry.cartesian_shape)
     right = mandel_rotation(rotation)
-    mandel = voigt_to_mandel(tensor, entry.kind)
+    mandel = voigt_to_mandel(tensor, entry.voigt)
     if entry.shape == (6,):
         turned = (right @ mandel[..., None])[..., 0]
     else:
         left = right if entry.shape == (6, 6) else rotation
         turned = left @ mandel @ right.swapaxes(-1, -2)
-    return mandel_to_voigt(turned, entry.kind)
+    return mandel_to_voigt(turned, entry.voigt)
 
 
 def reorder_voigt(tensor: Array, property_name: str, *, source: str, target: str) -> Array:
@@ -107,10 +121,10 @@ def reorder_voigt(tensor: Array, property_name: str, *, source: str, target: str
     the numbers. Only the order changes, not units or signs (VASP prints elastic tensors in kbar and stress as
     -sigma).
     """
-    kind = tensor_property(property_name).kind
+    kind = tensor_property(property_name).voigt
     if kind is None:
         raise UnknownNameError(f"{property_name} has no Voigt axis; choose a property with one: " + ", ".join(
-            name for name, entry in PROPERTIES.items() if entry.kind is not None))  # fmt: skip
+            name for name, entry in PROPERTIES.items() if entry.voigt is not None))  # fmt: skip
     vectors, axes, _ = VOIGT_KINDS[kind]
     origin = VOIGT_ORDERS[check_choice(source, VOIGT_ORDERS, "Voigt order")]
     order = [origin.index(label) for label in VOIGT_ORDERS[check_choice(target, VOIGT_ORDERS, "Voigt order")]]
@@ -148,14 +162,15 @@ def change_of_basis(property_name: str) -> torch.Tensor:
     return torch.tensor(cartesian_basis(tensor_property(property_name).formula))
 
 
-@lru_cache(maxsize=len(PROPERTIES))
-def _documented_basis(property_name: str) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=64)
+def _documented_basis(entry: TensorProperty) -> tuple[np.ndarray, np.ndarray]:
     """Matrices (dim, size) documented form -> irreps and (size, dim) back."""
-    entry = tensor_property(property_name)
     basis = cartesian_basis(entry.formula).reshape(-1, 3**entry.rank)
     units = np.eye(int(np.prod(entry.shape))).reshape(-1, *entry.shape)
-    encode = basis @ to_cartesian(units, property_name).reshape(-1, 3**entry.rank).T
-    columns = from_cartesian(basis.reshape(-1, *entry.cartesian_shape), property_name)
+    full = units if entry.voigt is None else voigt_to_cartesian(units, entry.voigt)
+    encode = basis @ full.reshape(-1, 3**entry.rank).T
+    columns = basis.reshape(-1, *entry.cartesian_shape)
+    columns = columns if entry.voigt is None else cartesian_to_voigt(columns, entry.voigt)
     # Copies: torch shares memory with what numpy hands it and warns about the read-only original.
     return encode.copy(), columns.reshape(len(basis), -1).T.copy()
 
@@ -169,7 +184,7 @@ def to_irreps(property_name: str, tensor: Array) -> Array:
     entry = tensor_property(property_name)
     tensor = floating(tensor)
     check_trailing(tensor, entry.shape, property_name)
-    encode = like(_documented_basis(property_name)[0], tensor)
+    encode = like(_documented_basis(entry)[0], tensor)
     return tensor.reshape(*tensor.shape[: tensor.ndim - len(entry.shape)], -1) @ encode.swapaxes(-1, -2)
 
 
@@ -177,7 +192,7 @@ def from_irreps(property_name: str, coefficients: Array) -> Array:
     """Inverse of ``to_irreps``: coefficients (..., dim) to the documented form (..., *shape)."""
     entry = tensor_property(property_name)
     coefficients = floating(coefficients)
-    decode = like(_documented_basis(property_name)[1], coefficients)
+    decode = like(_documented_basis(entry)[1], coefficients)
     check_trailing(coefficients, (decode.shape[1],), f"irreps coefficients of {property_name}")
     return (coefficients @ decode.swapaxes(-1, -2)).reshape(*coefficients.shape[:-1], *entry.shape)
 

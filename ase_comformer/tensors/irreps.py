@@ -15,7 +15,6 @@ from math import factorial, sqrt
 import numpy as np
 import torch
 
-from ase_comformer.errors import check_choice
 from ase_comformer.tensors.arrays import Array, check_trailing, floating, like
 
 _IRREP = re.compile(r"^(?:(\d+)x)?(\d+)([eo])$")
@@ -98,11 +97,12 @@ def wigner_d(degree: int, rotation: Array, parity: int | None = None) -> Array:
         flat = second.reshape(*second.shape[:-2], 3 * inner, size)
         matrix = like(couple.reshape(3 * inner, size).T, rotation) @ flat
     if parity is not None and parity != (-1) ** degree:
-        matrix = matrix * _determinant_sign(rotation)
+        matrix = matrix * determinant_sign(rotation)
     return matrix
 
 
-def _determinant_sign(rotation: Array) -> Array:
+def determinant_sign(rotation: Array) -> Array:
+    """Return +1 or -1 (..., 1, 1) for proper and improper rotations (..., 3, 3)."""
     if isinstance(rotation, torch.Tensor):
         return torch.linalg.det(rotation.detach()).sign()[..., None, None]
     return np.sign(np.linalg.det(rotation))[..., None, None].astype(rotation.dtype)
@@ -155,6 +155,7 @@ def cartesian_basis(formula: str) -> np.ndarray:
     - "ijkl=jikl=klij" (2x0e+2x2e+4e): 1 1 / 3 (bulk); P / sqrt(5) (shear); (1 t[m] + t[m] 1) / sqrt(6) (trace
       coupled to shape); sum_np tr(t[m] t[n] t[p]) t[n] t[p], normalised (shape coupled to shape); symmetric
       traceless.
+    - any other: ``coupled_basis``.
     """
     unit, shape = np.eye(3), _harmonic_basis(2)
     epsilon = np.zeros((3, 3, 3))
@@ -179,7 +180,11 @@ def cartesian_basis(formula: str) -> np.ndarray:
             _harmonic_basis(4),
         ],
     }
-    check_choice(formula, parts, "index formula")
-    basis = np.concatenate([part / np.linalg.norm(part[0]) for part in parts[formula]])
+    if formula in parts:
+        basis = np.concatenate([part / np.linalg.norm(part[0]) for part in parts[formula]])
+    else:
+        from ase_comformer.tensors.coupled_basis import coupled_basis  # only needed by registered extensions
+
+        basis = coupled_basis(formula)
     basis.setflags(write=False)
     return basis

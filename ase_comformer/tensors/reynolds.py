@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup
-from ase_comformer.properties.registry import TensorProperty, tensor_property
+from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.forms import rotate, to_cartesian
+from ase_comformer.tensors.index_symmetry import distinct_components_of, symmetrise_documented
 
 FloatArray = NDArray[np.float64]
 
@@ -30,9 +32,8 @@ def project(name: str, tensor: ArrayLike, space_group: SpaceGroup) -> FloatArray
 
     Returns:
         float64, same shape. Index symmetries (eps_ij = eps_ji, C_ij = C_ji) are imposed too. Per-atom tensors
-        are averaged over translationally equivalent atoms first, and sum to zero over the atoms (acoustic sum
-        rule of the Born charges, zero net force): removing the mean commutes with the group, so both
-        projections are one.
+        are averaged over translationally equivalent atoms first, and those with a sum rule (Born charges, forces)
+        sum to zero over the atoms: removing the mean commutes with the group, so both projections are one.
 
     Raises:
         UnknownNameError: ``name`` is no property.
@@ -45,9 +46,9 @@ def project(name: str, tensor: ArrayLike, space_group: SpaceGroup) -> FloatArray
     if entry.per_atom:
         return _project_per_atom(entry, array, space_group)
     axes = len(entry.shape)
-    symmetric = _index_symmetric(entry, array)
+    symmetric = symmetrise_documented(entry, array)
     copies = rotate(np.expand_dims(symmetric, -axes - 1), space_group.rotations, name)
-    return _index_symmetric(entry, copies.mean(axis=-axes - 1))
+    return symmetrise_documented(entry, copies.mean(axis=-axes - 1))
 
 
 def symmetry_residual(name: str, raw: ArrayLike, projected: ArrayLike) -> float:
@@ -58,15 +59,6 @@ def symmetry_residual(name: str, raw: ArrayLike, projected: ArrayLike) -> float:
     """
     difference = frobenius_norm(name, np.asarray(raw, dtype=np.float64) - np.asarray(projected, dtype=np.float64))
     return difference / max(frobenius_norm(name, np.asarray(raw, dtype=np.float64)), 1.0)
-
-
-def independent_components(name: str, space_group: SpaceGroup) -> int:
-    """Number of independent components of a property: the trace of its projector.
-
-    For Born charges and forces: over all atoms of the primitive cell, after the sum rule.
-    """
-    entry = tensor_property(name)
-    return 1 if entry.rank == 0 else invariant_basis(entry, space_group).shape[1]
 
 
 def checked_array(entry: TensorProperty, tensor: ArrayLike, space_group: SpaceGroup) -> FloatArray:
@@ -80,19 +72,13 @@ def checked_array(entry: TensorProperty, tensor: ArrayLike, space_group: SpaceGr
     return array
 
 
-def _index_symmetric(entry: TensorProperty, array: FloatArray) -> FloatArray:
-    """Impose the transposition symmetry of dielectric (ij=ji) and Voigt elastic (IJ=JI) tensors."""
-    if entry.shape == (6, 6) or (entry.shape == (3, 3) and entry.formula == "ij=ji"):
-        return (array + array.swapaxes(-1, -2)) / 2
-    return array
-
-
 def _project_per_atom(entry: TensorProperty, array: FloatArray, space_group: SpaceGroup) -> FloatArray:
-    """Average over translations, then over the group, then remove the mean over atoms; (..., N, *shape)."""
-    primitive = primitive_average(entry, array, space_group)
+    """Average over translations, then over the group, then impose the sum rule; (..., N, *shape)."""
+    primitive = symmetrise_documented(entry, primitive_average(entry, array, space_group))
     averaged = after_each_operation(entry, primitive, space_group).mean(axis=0)
     axis = averaged.ndim - len(entry.shape) - 1
-    averaged -= averaged.mean(axis=axis, keepdims=True)
+    if entry.sum_rule:
+        averaged -= averaged.mean(axis=axis, keepdims=True)
     return np.take(averaged, space_group.atom_to_primitive, axis=axis)
 
 
@@ -117,46 +103,16 @@ def after_each_operation(entry: TensorProperty, primitive: FloatArray, space_gro
 
 
 def invariant_basis(entry: TensorProperty, space_group: SpaceGroup) -> FloatArray:
-    """(M, r) basis of the invariant tensors in the M components that the report lists."""
-    if entry.per_atom:
-        return _site_basis(entry, space_group)
-    projected_units = project(entry.name, _unit_tensors(entry), space_group)
+    """(M, r) basis of the invariant crystal tensors in the M components that the report lists."""
+    projected_units = project(entry.name, unit_tensors(entry), space_group)
     projector = distinct_components(entry, projected_units).T  # column m: what becomes of component m
     left, _, _ = np.linalg.svd(projector)
     return left[:, : round(float(np.trace(projector)))]
 
 
-def _site_basis(entry: TensorProperty, space_group: SpaceGroup) -> FloatArray:
-    """Basis for the components of one atom per orbit: site symmetry of each, joined by the sum rule."""
-    rotations = space_group.rotations
-    if entry.rank == 2:
-        rotations = np.einsum("gij,gkl->gikjl", rotations, rotations).reshape(-1, 9, 9)
-    size = rotations.shape[1]
-    point_projector = rotations.mean(axis=0)
-    representatives = space_group.representatives
-    blocks, sums = [], []
-    for order, atom in enumerate(representatives):
-        fixes = space_group.permutations[:, atom] == atom
-        left, values, _ = np.linalg.svd(rotations[fixes].mean(axis=0))
-        site = left[:, values > 0.5]
-        block = np.zeros((len(representatives) * size, site.shape[1]))
-        block[order * size : (order + 1) * size] = site
-        blocks.append(block)
-        multiplicity = len(rotations) / np.count_nonzero(fixes)
-        sums.append(multiplicity * point_projector @ site)  # the sum over the orbit
-    constraint = np.hstack(sums)
-    _, values, right = np.linalg.svd(constraint)
-    kernel = right[np.count_nonzero(values > 1e-8) :].T
-    return np.hstack(blocks) @ kernel
-
-
 def distinct_indices(entry: TensorProperty) -> list[tuple[int, ...]]:
     """Array indices of the distinct components of one tensor, in the order of the report."""
-    if entry.shape == (6, 6):
-        return [(i, j) for i in range(6) for j in range(i, 6)]
-    if entry.formula == "ij=ji" and entry.shape == (3, 3):
-        return [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-    return [tuple(int(k) for k in index) for index in np.ndindex(*entry.shape)]
+    return [component.index for component in distinct_components_of(entry.formula, entry.voigt)]
 
 
 def distinct_components(entry: TensorProperty, array: FloatArray) -> FloatArray:
@@ -166,13 +122,13 @@ def distinct_components(entry: TensorProperty, array: FloatArray) -> FloatArray:
     return array.reshape(*array.shape[: array.ndim - len(entry.shape)], -1)[..., columns]
 
 
-def _unit_tensors(entry: TensorProperty) -> FloatArray:
-    indices = distinct_indices(entry)
-    units = np.zeros((len(indices), *entry.shape))
-    for unit, index in zip(units, indices, strict=True):
-        unit[index] = 1.0
-        if unit.shape in ((6, 6), (3, 3)):
-            unit[index[::-1]] = 1.0
+def unit_tensors(entry: TensorProperty) -> FloatArray:
+    """(M, *shape), for each distinct component the index-symmetric tensor that has only this one."""
+    components = distinct_components_of(entry.formula, entry.voigt)
+    units = np.zeros((len(components), *entry.shape))
+    for unit, component in zip(units, components, strict=True):
+        for index, sign in component.members:
+            unit[index] = sign
     return units
 
 

@@ -1,6 +1,6 @@
 """Projection of tensors onto what the space group allows, and the report of what it does to them.
 
-``project`` is the group average (Reynolds operator, in ``_reynolds``). ``symmetry_report`` lists for each
+``project`` is the group average (Reynolds operator, in ``reynolds``). ``symmetry_report`` lists for each
 tensor the number of independent components, the residual, and per component what is forbidden, free or tied
 and which operation the raw value violates. Tensors are in the documented (Voigt) form and in the Cartesian
 frame of the input ``Atoms``.
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup
-from ase_comformer.properties.registry import TensorProperty, tensor_property
+from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.components import Relation, classify, direction_symbols, relation_text
 from ase_comformer.tensors.forms import rotate
 from ase_comformer.tensors.reynolds import (
@@ -25,12 +26,13 @@ from ase_comformer.tensors.reynolds import (
     distinct_components,
     distinct_indices,
     frobenius_norm,
-    independent_components,
     invariant_basis,
     primitive_average,
     project,
     symmetry_residual,
 )
+from ase_comformer.tensors.site_components import independent_components, site_components
+from ase_comformer.tensors.voigt import VOIGT_LABELS
 
 __all__ = [
     "ComponentSymmetry",
@@ -44,16 +46,6 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-#: Prefix of the component labels of each property.
-_SYMBOLS: dict[str, str] = {
-    "dielectric_tensor": "eps",
-    "static_dielectric_tensor": "eps0",
-    "born_effective_charges": "Z",
-    "piezoelectric_tensor": "e",
-    "elastic_tensor": "C",
-    "forces": "F",
-    "stress": "stress",
-}
 # A raw component is said to violate an operation above this fraction of max(norm, 1): float32 rounding stays
 # below.
 _VIOLATION = 1e-5
@@ -205,7 +197,12 @@ def _property_symmetry(name: str, tensor: ArrayLike, space_group: SpaceGroup, to
     if array.ndim != expected:
         raise ValueError(f"symmetry_report takes one {name} at a time, got an array of shape {array.shape}")
     projected = project(name, array, space_group)
-    basis = invariant_basis(entry, space_group)
+    if entry.per_atom:
+        sites = site_components(entry, space_group, tolerance)
+        independent, statuses = sites.independent, sites.statuses
+    else:
+        basis = invariant_basis(entry, space_group)
+        independent, statuses = basis.shape[1], classify(basis, tolerance)
     labels = _labels(entry, space_group)
     worst, violates = _violations(entry, array, space_group)
     limit = _VIOLATION * max(frobenius_norm(name, array), 1.0)
@@ -223,21 +220,21 @@ def _property_symmetry(name: str, tensor: ArrayLike, space_group: SpaceGroup, to
             labels,
             _component_values(entry, array, space_group),
             _component_values(entry, projected, space_group),
-            classify(basis, tolerance),
+            statuses,
             worst,
             violates,
             strict=True,
         )
     )
     residual = symmetry_residual(name, array, projected)
-    return PropertySymmetry(name, entry.unit, basis.shape[1], array, projected, residual, components)
+    return PropertySymmetry(name, entry.unit, independent, array, projected, residual, components)
 
 
 def _violated(symbol: str, deviation: float, correction: float, limit: float, entry: TensorProperty) -> str:
     if deviation > limit:
         return symbol
     if correction > limit:  # no operation is violated, yet the value was changed
-        return "sum rule" if entry.per_atom else "index symmetry"
+        return "sum rule" if entry.sum_rule else "index symmetry"
     return ""
 
 
@@ -245,18 +242,17 @@ def _component_values(entry: TensorProperty, array: FloatArray, space_group: Spa
     if not entry.per_atom:
         return distinct_components(entry, array)
     first = [int(np.argmax(space_group.atom_to_primitive == atom)) for atom in space_group.representatives]
-    return array[first].reshape(-1)
+    return distinct_components(entry, array[first]).reshape(-1)
 
 
 def _labels(entry: TensorProperty, space_group: SpaceGroup) -> list[str]:
-    symbol = _SYMBOLS.get(entry.name, entry.name)
-    if entry.shape in ((3, 6), (6, 6)):
-        return [f"{symbol}{i + 1}{j + 1}" for i, j in distinct_indices(entry)]
-    names = ["xx", "yy", "zz", "yz", "xz", "xy"]
-    if entry.shape != (6,):
-        names = ["".join("xyz"[k] for k in sorted(index) if entry.formula != "ij") or "".join("xyz"[k] for k
-        in index)
-                 for index in distinct_indices(entry)]  # fmt: skip
+    symbol = entry.symbol
+    if entry.voigt is None:
+        names = ["".join("xyz"[axis] for axis in index) for index in distinct_indices(entry)]
+    elif entry.shape == (6,):
+        names = list(VOIGT_LABELS)
+    else:
+        return [f"{symbol}{''.join(str(number + 1) for number in index)}" for index in distinct_indices(entry)]
     if not entry.per_atom:
         return [f"{symbol}_{name}" for name in names]
     sites = []
@@ -273,7 +269,7 @@ def _violations(
     if entry.per_atom:
         primitive = primitive_average(entry, array, space_group)
         change = np.abs(after_each_operation(entry, primitive, space_group) - primitive)
-        change = change[:, space_group.representatives].reshape(len(change), -1)
+        change = distinct_components(entry, change[:, space_group.representatives]).reshape(len(change), -1)
     else:
         change = np.abs(distinct_components(entry, rotate(array[None], space_group.rotations, entry.name) - array))
     return change.max(axis=0), change.argmax(axis=0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ase_comformer.errors import check_choice
+from ase_comformer.properties.voigt_kinds import VOIGT_KINDS
 from ase_comformer.tensors.arrays import Array, check_trailing, floating, like
 
 VOIGT_PAIRS: tuple[tuple[int, int], ...] = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -19,16 +20,6 @@ VOIGT_LABELS: tuple[str, ...] = ("xx", "yy", "zz", "yz", "xz", "xy")
 VOIGT_ORDERS: dict[str, tuple[str, ...]] = {
     "standard": VOIGT_LABELS,
     "vasp": ("xx", "yy", "zz", "xy", "yz", "xz"),
-}
-
-#: name -> (number of plain vector axes, number of Voigt axes, factor of the shear components in Voigt form).
-VOIGT_KINDS: dict[str, tuple[int, int, int]] = {
-    "stress": (0, 1, 1),
-    "strain": (0, 1, 2),
-    "stiffness": (0, 2, 1),
-    "compliance": (0, 2, 2),
-    "piezoelectric_stress": (1, 1, 1),
-    "piezoelectric_strain": (1, 1, 2),
 }
 
 

@@ -67,7 +67,7 @@ def extxyz_rows(
     with open_text(path) as file:
         frames = list(ase.io.iread(file, index=":", format="extxyz"))
     needing = {
-        key for key, name in names.items() if tensors.tensor_property(name).kind is not None and name not in _ASE_OWN
+        key for key, name in names.items() if tensors.tensor_property(name).voigt is not None and name not in _ASE_OWN
     }
     present = sorted(key for key in needing if any(_lookup(frame, key) is not None for frame in frames))
     if present and voigt_order is None:

@@ -1,0 +1,43 @@
+"""Couplings of strain and electric field: the piezoelectric tensor."""
+
+from ase_comformer.properties.entry import DerivedLabel, LabelledSet, TensorProperty
+from ase_comformer.properties.lazy import Lazy
+
+PIEZOELECTRIC = TensorProperty(
+    name="piezoelectric_tensor",
+    symbol="e",
+    formula="ijk=ikj",
+    unit="C/m^2",
+    voigt="piezoelectric_stress",
+    description="relaxed-ion piezoelectric stress tensor e_i(jk) at constant field, no factor 2 on shear",
+    kind="relaxed-ion, fixed field",
+    sign_is_open=True,
+    has_readings=True,
+    undefined_for=("metals", "slabs", "molecules"),
+    head=Lazy("ase_comformer.nn.heads.electromechanical:PiezoelectricHead"),
+    scale=1.0,
+    loss=Lazy("ase_comformer.training.tasks.losses:piezoelectric_loss"),
+    derived_labels=(
+        DerivedLabel("piezoelectric_norm", Lazy("ase_comformer.training.tasks.losses:piezoelectric_norm_loss")),
+    ),
+    evaluated_on=(LabelledSet("piezo_mp"),),
+    metrics=(
+        Lazy("ase_comformer.training.evaluation.measures:piezoelectric_errors"),
+        Lazy("ase_comformer.training.evaluation.measures:piezoelectric_norms"),
+    ),
+    baselines=(
+        Lazy("ase_comformer.training.evaluation.baselines:zero"),
+        Lazy(
+            "ase_comformer.training.evaluation.baselines:kernel_ridge",
+            {
+                "answer": "norm",
+                "distance": "cityblock",
+                "width": 0.3,
+                "ridge": 0.1,
+                "weights": (0.5, 1.0, 1.0, 0.5, 0.5),
+            },
+        ),
+    ),
+)
+
+ENTRIES = (PIEZOELECTRIC,)
