@@ -35,10 +35,10 @@ def index_permutations(formula: str) -> tuple[Permutation, ...]:
     overall = -1 if first.startswith("-") else 1
     generators = []
     for term in others:
-        sign, order = (-1 if term.startswith("-") else 1), term.removeprefix("-")
-        if sorted(order) != sorted(letters):
-            raise ValueError(f"index formula {formula!r}: {order!r} is no permutation of {letters!r}")
-        generators.append((overall * sign, tuple(letters.index(letter) for letter in order)))
+        sign, written = (-1 if term.startswith("-") else 1), term.removeprefix("-")
+        if sorted(written) != sorted(letters):
+            raise ValueError(f"index formula {formula!r}: {written!r} is no permutation of {letters!r}")
+        generators.append((overall * sign, tuple(letters.index(letter) for letter in written)))
     group = {identity: None}  # a dictionary keeps the order in which members were found
     waiting = [identity]
     while waiting:

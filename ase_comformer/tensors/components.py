@@ -55,7 +55,7 @@ def status_of_rows(factors: FloatArray, first: int, free: Sequence[int], toleran
     columns = set(free)
     result: list[Status] = []
     for number, row in enumerate(factors, start=first):
-        relation = {free[k]: float(row[k]) for k in np.flatnonzero(np.abs(row) > tolerance)}
+        relation = {free[int(k)]: float(row[k]) for k in np.flatnonzero(np.abs(row) > tolerance)}
         if number in columns:
             result.append(("free", {}))
         else:
