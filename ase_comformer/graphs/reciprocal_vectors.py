@@ -22,7 +22,6 @@ import torch
 from ase import Atoms
 from ase.units import _e, _eps0
 from numpy.typing import NDArray
-from scipy.special import j0, j1, k0, k1
 from torch import Tensor
 
 from ase_comformer.errors import InvalidStructureError
@@ -188,6 +187,8 @@ def _cut_at_wire(reciprocal_vectors: ReciprocalVectors, box: NDArray[np.float64]
 
     What vanishes in neutral structures is left out. Slopes as for slabs.
     """
+    from scipy.special import j0, j1, k0, k1  # a tenth of a second, and few structures are wires
+
     reach, unit = np.linalg.norm(box[2]) / 2, box[0] / np.linalg.norm(box[0])
     along = reciprocal_vectors.vector @ unit
     across = np.linalg.norm(reciprocal_vectors.vector - along[:, :, None] * unit, axis=2)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.interpolate import PPoly, make_interp_spline
 from torch import Tensor
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
@@ -210,6 +209,8 @@ def _radial_table(cutoff: float) -> list[Tensor]:
     v(r) = 2 e^2 / pi int g(k) sin(kr) / (kr) dk by Gauss-Legendre integration. f2 and f3 are exact derivatives of the
     spline, so energies and forces belong together however fine it is.
     """
+    from scipy.interpolate import PPoly, make_interp_spline  # a third of a second, needed by finite structures only
+
     points, weights = np.polynomial.legendre.leggauss(32 + math.ceil(0.6 * cutoff * _TABLE_REACH))
     k = (points + 1) * cutoff / 2
     envelope = polynomial_envelope(torch.from_numpy(k), cutoff, ENVELOPE_POWER).numpy()

@@ -26,6 +26,7 @@ from ase_comformer.tensors.irreps import (
     harmonic_basis,
     parse_irreps,
     representation,
+    spherical_harmonics,
     wigner_3j,
     wigner_d,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "rotate",
     "rotation_l2",
     "spherical_basis_l2",
+    "spherical_harmonics",
     "tensor_property",
     "to_cartesian",
     "to_irreps",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from math import factorial, sqrt
+from math import factorial, prod, sqrt
 
 import numpy as np
 import torch
@@ -139,6 +139,23 @@ def harmonic_basis(degree: int, dtype: torch.dtype = torch.float64) -> torch.Ten
     harmonic Y_lm.
     """
     return torch.tensor(_harmonic_basis(degree), dtype=dtype)
+
+
+def spherical_harmonics(degree: int, direction: torch.Tensor) -> torch.Tensor:
+    """Component-normalised real harmonics (..., 2l + 1), l = ``degree``, of unit vectors (..., 3).
+
+    Order, sign and normalisation (the squares sum to 2l + 1) are e3nn's, ``o3.spherical_harmonics(degree, direction,
+    normalize=False, normalization="component")``. All 3^l products of components are formed: meant for constants.
+
+    >>> spherical_harmonics(1, torch.tensor([0.0, 0.6, 0.8])) / 3**0.5
+    tensor([0.0000, 0.6000, 0.8000])
+    """
+    products = direction.new_ones(*direction.shape[:-1], 1)
+    for _ in range(degree):
+        products = (products[..., :, None] * direction[..., None, :]).flatten(-2)
+    # A unit vector's traceless part of rank l has the squared norm l! / (2l - 1)!!.
+    norm = sqrt((2 * degree + 1) * prod(range(1, 2 * degree, 2)) / factorial(degree))
+    return products @ (norm * harmonic_basis(degree, direction.dtype)).reshape(2 * degree + 1, -1).mT
 
 
 @lru_cache(maxsize=16)

@@ -240,6 +240,14 @@ def test_coupling_tensors_agree_with_e3nn_and_are_invariant(degrees):
     assert_relative(torch.einsum("ai,bj,ck,ijk->abc", *matrices, coupling), coupling, PROJECTION)
 
 
+@pytest.mark.parametrize("degree", range(6))
+def test_spherical_harmonics_agree_with_e3nn(degree):
+    points = torch.randn(2, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(degree))
+    points = torch.nn.functional.normalize(points, dim=-1)
+    oracle = o3.spherical_harmonics(degree, points, normalize=False, normalization="component")
+    assert_relative(tensors.spherical_harmonics(degree, points), oracle, PROJECTION)
+
+
 def test_impossible_couplings_and_irreps_are_refused():
     with pytest.raises(ValueError, match="triangle"):
         tensors.wigner_3j(1, 1, 3)

@@ -9,13 +9,13 @@ the errors become relative. ``torch.linalg.matrix_exp`` has a gradient at degene
 from dataclasses import dataclass
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.layers.cartesian import CartesianBasis, EdgeGeometry, NodeFeatures, soft_unit
 from ase_comformer.nn.layers.stacked import Linear, affine
 from ase_comformer.tensors.forms import change_of_basis, spherical_basis_l2
+from ase_comformer.tensors.irreps import spherical_harmonics, wigner_3j
 from ase_comformer.tensors.voigt import cartesian_to_mandel, mandel_rotation, mandel_to_voigt
 
 
@@ -60,7 +60,7 @@ class Product(nn.Module):
 
     def __init__(self, first: int, second: int, result: int) -> None:
         super().__init__()
-        coupling = o3.wigner_3j(first, second, result, dtype=torch.float64) * (2 * result + 1) ** 0.5
+        coupling = wigner_3j(first, second, result) * (2 * result + 1) ** 0.5
         self.register_buffer("coupling", coupling.flatten(0, 1).t().contiguous(), persistent=False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
@@ -77,11 +77,11 @@ class EdgeHarmonics(nn.Module):
     def __init__(self, degree: int) -> None:
         super().__init__()
         self.first = degree - 2
-        coupling = o3.wigner_3j(self.first, 2, degree, dtype=torch.float64).flatten(0, 1)
+        coupling = wigner_3j(self.first, 2, degree).flatten(0, 1)
         direction = torch.tensor([[2.0, 3.0, 6.0]], dtype=torch.float64) / 7.0
         tensor = direction.unsqueeze(2) * direction.unsqueeze(1)
         tensor = torch.einsum("nxy,mxy->nm", tensor, spherical_basis_l2(dtype=torch.float64))
-        wanted = o3.spherical_harmonics(degree, direction, normalize=False, normalization="component")
+        wanted = spherical_harmonics(degree, direction)
         got = self._outer(direction, tensor) @ coupling
         factor = (wanted * got).sum() / got.square().sum()
         self.register_buffer("coupling", coupling * factor, persistent=False)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.layers.attention import scatter_sum
+from ase_comformer.tensors.irreps import parse_irreps, wigner_3j
 
 
 def harmonics_l1_l2(vector: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ def clebsch_gordan(
 
     ``rounded`` takes it through float32, as published checkpoints store it (error 1e-8).
     """
-    exact = o3.wigner_3j(*degrees, dtype=torch.float64, device="cpu")
+    exact = wigner_3j(*degrees)
     return (exact.to(torch.float32) if rounded else exact).to(dtype=dtype, device=device)
 
 
@@ -132,6 +132,28 @@ class _Path:
     coefficient: float
 
 
+@dataclass(frozen=True)
+class _Block:
+    """One term of a string of irreps: ``multiplicity`` copies of degree l and parity p."""
+
+    multiplicity: int
+    degree: int
+    parity: int
+
+    @property
+    def dim(self) -> int:
+        return self.multiplicity * (2 * self.degree + 1)
+
+    def in_product(self, left: "_Block", right: "_Block") -> bool:
+        """Whether this irrep occurs in the product of two others (triangle rule and parity)."""
+        triangle = abs(left.degree - right.degree) <= self.degree <= left.degree + right.degree
+        return triangle and self.parity == left.parity * right.parity
+
+
+def _blocks(irreps: str) -> list[_Block]:
+    return [_Block(*term) for term in parse_irreps(irreps)]
+
+
 class TensorProduct:
     """Fully connected tensor product with weights given per row: e3nn's weight layout and default normalisation.
 
@@ -142,27 +164,32 @@ class TensorProduct:
     def __init__(self, left: str, right: str, out: str, *, rounded: bool = False) -> None:
         """Irreps in e3nn's notation, right ones once each, outputs keep their order; ``rounded`` as the couplings."""
         self.rounded = rounded
-        self.left, self.right, self.out = (o3.Irreps(text) for text in (left, right, out))
-        if any(mul != 1 for mul, _ in self.right):
+        self.left, self.right, self.out = map(_blocks, (left, right, out))
+        self.left_dim, self.right_dim, self.out_dim = (
+            sum(block.dim for block in blocks) for blocks in (self.left, self.right, self.out)
+        )
+        if any(block.multiplicity != 1 for block in self.right):
             raise ValueError(f"the right irreps must have multiplicity one, got {right}; split them into single ones")
         found = [
             (i, j, k)
-            for i, (_, left_ir) in enumerate(self.left)
-            for j, (_, right_ir) in enumerate(self.right)
-            for k, (_, out_ir) in enumerate(self.out)
-            if out_ir in left_ir * right_ir
+            for i, first in enumerate(self.left)
+            for j, second in enumerate(self.right)
+            for k, result in enumerate(self.out)
+            if result.in_product(first, second)
         ]
         fan_in = dict.fromkeys(range(len(self.out)), 0)
         for i, _, k in found:
-            fan_in[k] += self.left[i].mul
+            fan_in[k] += self.left[i].multiplicity
         # e3nn stores (left channel, output channel) blocks path by path; here all paths from one left block are columns
         # of one matrix, so that they cost one matrix product per row
         self._paths: list[list[_Path]] = [[] for _ in self.left]
         columns: list[list[Tensor]] = [[] for _ in self.left]
         start = 0
         for i, j, k in found:
-            (mul, left_ir), (_, right_ir), (mul_out, out_ir) = self.left[i], self.right[j], self.out[k]
-            degrees, coefficient = (left_ir.l, right_ir.l, out_ir.l), (out_ir.dim / fan_in[k]) ** 0.5
+            first, second, result = self.left[i], self.right[j], self.out[k]
+            mul, mul_out = first.multiplicity, result.multiplicity
+            degrees = (first.degree, second.degree, result.degree)
+            coefficient = ((2 * result.degree + 1) / fan_in[k]) ** 0.5
             self._paths[i].append(_Path(j, k, mul_out, degrees, coefficient))
             columns[i].append(torch.arange(start, start + mul * mul_out).view(mul, mul_out))
             start += mul * mul_out
@@ -173,20 +200,21 @@ class TensorProduct:
         self.order = torch.cat(flat)
 
     def __call__(self, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
-        """Left (E, left.dim), right (E, right.dim), weight (E or 1, weight_count), e3nn's layout -> (E, out.dim)."""
+        """Multiply left (E, left_dim) by right (E, right_dim), weight (E or 1, weight_count), to give (E, out_dim)."""
         return self.evaluate(left, right, weight.index_select(1, self.order.to(weight.device)))
 
     def evaluate(self, left: Tensor, right: Tensor, weight: Tensor) -> Tensor:
         """The product with weights already in ``order``."""
         rows = left.shape[0]
-        harmonics = right.split([ir.dim for _, ir in self.right], dim=1)
+        harmonics = right.split([block.dim for block in self.right], dim=1)
         parts: list[list[Tensor]] = [[] for _ in self.out]
         cache: dict[tuple[int, tuple[int, int, int], float], Tensor] = {}
         blocks = zip(left.split([part.dim for part in self.left], dim=1), weight.split(self._sizes, dim=1), strict=True)
-        for (mul, ir), (x, w), paths in zip(self.left, blocks, self._paths, strict=True):
+        for block, (x, w), paths in zip(self.left, blocks, self._paths, strict=True):
             if not paths:
                 continue
-            mixed = x.reshape(rows, mul, ir.dim).transpose(1, 2) @ w.reshape(-1, mul, w.shape[1] // mul)
+            mul = block.multiplicity
+            mixed = x.reshape(rows, mul, 2 * block.degree + 1).transpose(1, 2) @ w.reshape(-1, mul, w.shape[1] // mul)
             for path, term in zip(paths, mixed.split([path.channels for path in paths], dim=2), strict=True):
                 y = harmonics[path.right]
                 parts[path.out].append(self._couple(term, y, path, cache).reshape(rows, -1))

@@ -96,9 +96,10 @@ def stack_networks(networks: Sequence[nn.Module]) -> nn.Module:
             not in all of them must not be in the first.
     """
     stacked = copy.deepcopy(networks[0])
-    for name in stacked.state_dict():
+    states = [network.state_dict() for network in networks]
+    for name in states[0]:
         owner, _, leaf = name.rpartition(".")
-        value = torch.stack([network.state_dict()[name] for network in networks])
+        value = torch.stack([state[name] for state in states])
         module = stacked.get_submodule(owner)
         is_parameter = leaf in module._parameters
         setattr(module, leaf, nn.Parameter(value, requires_grad=False) if is_parameter else value)

@@ -54,7 +54,7 @@ def test_elastic_head_is_linear_in_the_strain():
     torch.manual_seed(0)
     irreps = CRYSTAL_FEATURES["elastic_tensor"]
     head = StrainHead(irreps, "0e+2e").double()
-    feature = torch.randn(1, head.product.left.dim, dtype=torch.float64)
+    feature = torch.randn(1, head.product.left_dim, dtype=torch.float64)
     strain = torch.randn(3, 3, dtype=torch.float64)
     strain = strain + strain.T
     basis = torch.cat((torch.eye(3, dtype=torch.float64)[None] / 3**0.5, spherical_basis_l2()))

@@ -34,18 +34,19 @@ def float64_default():
 def test_tensor_product_is_the_fully_connected_one_of_e3nn(left: str, out: str):
     oracle = o3.FullyConnectedTensorProduct(left, "0e+1o+2e", out, internal_weights=False, shared_weights=False)
     product = TensorProduct(left, "0e+1o+2e", out)
-    x, y, w = torch.randn(5, product.left.dim), torch.randn(5, 9), torch.randn(5, oracle.weight_numel)
+    x, y, w = torch.randn(5, oracle.irreps_in1.dim), torch.randn(5, 9), torch.randn(5, oracle.weight_numel)
     assert product.weight_count == oracle.weight_numel
     assert torch.allclose(product(x, y, w), oracle(x, y, w), rtol=1e-11, atol=1e-11)
 
 
 def test_hostile_default_dtype_costs_no_digits():
-    product = TensorProduct("2x1o+2x2e", "0e+1o+2e", "2x1o+2x2e+3o")
+    irreps = ("2x1o+2x2e", "0e+1o+2e", "2x1o+2x2e+3o")
+    product = TensorProduct(*irreps)
     rotation = o3.rand_matrix().double()
     angles = o3.matrix_to_angles(rotation)
-    d_left, d_right, d_out = (irreps.D_from_angles(*angles) for irreps in (product.left, product.right, product.out))
+    d_left, d_right, d_out = (o3.Irreps(text).D_from_angles(*angles) for text in irreps)
     weight = torch.randn(1, product.weight_count, dtype=torch.float64)
-    x, y = torch.randn(1, product.left.dim, dtype=torch.float64), torch.randn(1, 9, dtype=torch.float64)
+    x, y = torch.randn(1, d_left.shape[0], dtype=torch.float64), torch.randn(1, 9, dtype=torch.float64)
     turned = product(x @ d_left.double().T, y @ d_right.double().T, weight)
     # e3nn's own rotation matrices are float32 here, so only to their precision
     assert torch.allclose(turned, product(x, y, weight) @ d_out.double().T, atol=1e-4)
