@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
-from ase_comformer.graphs.crystal_graph import CrystalGraph, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.models.registry import load_model
 from ase_comformer.nn import TensorNetwork
 from ase_comformer.training.data.records import Record, load_records

@@ -67,7 +67,7 @@ def tensor_query(atoms: Atoms, enforce: bool, model: str) -> dict[str, float]:
     import torch
 
     from ase_comformer.crystals.space_group import analyse_space_group
-    from ase_comformer.graphs.crystal_graph import build_graph, build_reduced_graph
+    from ase_comformer.graphs.building import build_graph, build_reduced_graph
     from ase_comformer.inference.predictor import Predictor
 
     name = "dielectric_tensor"

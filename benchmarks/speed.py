@@ -48,13 +48,9 @@ def measure(given: argparse.Namespace, batch: int, enforce: bool, threads: int) 
     torch.set_num_threads(threads)
     from ase_comformer.crystals.space_group import analyse_space_group
     from ase_comformer.crystals.validation import validate_structure
-    from ase_comformer.graphs.crystal_graph import (
-        CrystalGraph,
-        GraphSettings,
-        build_graph,
-        build_reduced_graph,
-        collate,
-    )
+    from ase_comformer.graphs.building import build_graph, build_reduced_graph
+    from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
+    from ase_comformer.graphs.neighbours import GraphSettings
     from ase_comformer.inference.predictor import Predictor
     from ase_comformer.nn.ensemble import Ensemble
     from ase_comformer.tensors.symmetry_report import project

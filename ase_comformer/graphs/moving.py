@@ -14,14 +14,9 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_comformer.graphs.crystal_graph import (
-    CrystalGraph,
-    GraphSettings,
-    Neighbours,
-    build_graph,
-    crystal_parts,
-    neighbours,
-)
+from ase_comformer.graphs.building import build_graph, crystal_parts
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings, Neighbours, neighbours
 from ase_comformer.graphs.reciprocal_vectors import reciprocal_fields
 
 
@@ -123,10 +118,10 @@ class MovingGraph:
     def _moved(self, atoms: Atoms, vectors: NDArray[np.float64], same_cell: bool, last: CrystalGraph) -> CrystalGraph:
         moved = {"edge_vector": torch.from_numpy(vectors)}
         if not (same_cell and atoms.pbc.all()):
-            moved |= crystal_parts(atoms) | reciprocal_fields(atoms, self.settings.reciprocal_cutoff)
-        elif (
-            self.settings.reciprocal_cutoff
-        ):  # reciprocal vectors depend on positions only where a direction is not periodic
+            moved |= crystal_parts(atoms.cell.array[None], np.array([len(atoms)]))
+            moved |= reciprocal_fields(atoms, self.settings.reciprocal_cutoff)
+        elif self.settings.reciprocal_cutoff:
+            # reciprocal vectors depend on positions only where a direction is not periodic
             moved["atom_position"] = torch.from_numpy(atoms.positions.copy())
         floating = {name: part.to(self.device, self.dtype) for name, part in moved.items() if part.is_floating_point()}
         return replace(last, **floating)

@@ -14,7 +14,6 @@ K reciprocal vectors.
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,15 +123,6 @@ def reciprocal_fields(atoms: Atoms, cutoff: float) -> dict[str, Tensor]:
         "reciprocal_cutoff": torch.tensor([cutoff], dtype=torch.float64),
         "nonperiodic_directions": torch.from_numpy(nonperiodic_directions(atoms))[None],
     }
-
-
-def equally_many(values: Sequence[Tensor]) -> list[Tensor]:
-    """(B, K, ...) of several batches, filled up with zeros to the most reciprocal vectors of any."""
-    most = max(value.shape[1] for value in values)
-    return [
-        torch.cat([value, value.new_zeros(len(value), most - value.shape[1], *value.shape[2:])], dim=1)
-        for value in values
-    ]
 
 
 @functools.lru_cache(maxsize=8)

@@ -21,8 +21,10 @@ from ase_comformer.crystals.following import FollowedGroup, cell_multiple
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.crystals.validation import MINIMUM_DISTANCE, TOUCHING, validate_distances
 from ase_comformer.devices import single_thread
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.moving import MovingGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
 from ase_comformer.nn.operations.message_sums import SumTopology

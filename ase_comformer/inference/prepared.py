@@ -11,7 +11,9 @@ from torch import nn
 
 from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.devices import shielded_device
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.inference.potential_evaluator import PreparedStructure
 from ase_comformer.properties.registry import tensor_property
 

@@ -16,7 +16,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 from ase_comformer.crystals import space_group as symmetry
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group, edge_orbits
-from ase_comformer.graphs.crystal_graph import GraphSettings, neighbours
+from ase_comformer.graphs.neighbours import GraphSettings, neighbours
 from ase_comformer.testing import conventional_cell, random_rotation, rotate_atoms, shift_origin, supercell
 from seven_systems import ALL_CRYSTALS, SEVEN_SYSTEMS
 

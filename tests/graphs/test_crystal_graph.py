@@ -15,15 +15,10 @@ from matscipy.neighbours import neighbour_list
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs import crystal_graph as graph_module
-from ase_comformer.graphs.crystal_graph import (
-    CrystalGraph,
-    GraphSettings,
-    build_graph,
-    build_reduced_graph,
-    collate,
-    neighbours,
-)
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.lattice_frame import lattice_frame, primitive_lattice
+from ase_comformer.graphs.neighbours import GraphSettings, neighbours
 from ase_comformer.nn.layers.radial import polynomial_envelope
 from ase_comformer.testing import (
     cells,

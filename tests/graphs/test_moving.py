@@ -10,8 +10,10 @@ from ase.build import bulk, fcc111, molecule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, neighbours
+from ase_comformer.graphs.building import build_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.moving import MovingGraph, SkinNeighbours
+from ase_comformer.graphs.neighbours import GraphSettings, neighbours
 
 CUTOFF = 4.0
 STRUCTURES = {

@@ -7,7 +7,9 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from ase_comformer.errors import InvalidStructureError
-from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, collate
+from ase_comformer.graphs.building import build_graph
+from ase_comformer.graphs.crystal_graph import collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import (
     COULOMB,
     batched_reciprocal_vectors,

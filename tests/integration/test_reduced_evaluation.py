@@ -17,7 +17,9 @@ from ase import Atoms
 from torch import nn
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential, derivatives

@@ -13,7 +13,8 @@ from ase import Atoms
 
 from ase_comformer.calculator import GMTNetCalculator
 from ase_comformer.crystals.space_group import analyse_space_group
-from ase_comformer.graphs.crystal_graph import build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import collate
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, derivatives
 from seven_systems import ALL_CRYSTALS
 

@@ -7,7 +7,9 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from ase_comformer.crystals.space_group import analyse_space_group
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import COULOMB
 from ase_comformer.nn.electrostatics import (
     DipoleInteraction,

@@ -5,7 +5,9 @@ import torch
 from ase.build import bulk
 
 from ase_comformer.crystals.space_group import analyse_space_group
-from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn import ensemble
 from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS, TensorNetwork
 from ase_comformer.nn.ensemble import Ensemble

@@ -11,7 +11,7 @@ import torch
 from ase.build import bulk
 
 from ase_comformer import predict
-from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.training.config import copy_config
 from ase_comformer.training.data.records import place_in_curve, split_of
 from ase_comformer.training.data.samples import load_samples

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.layers.attention import (
     PaperAttention,
     PaperEdgeUpdate,

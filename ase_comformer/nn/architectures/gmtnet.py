@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.comformer import (
     check_names,
     crystal_mean,

@@ -18,7 +18,8 @@ from ase.data import covalent_radii
 from torch import Tensor, nn
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import COULOMB
 from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, on_atoms
 from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER, CartesianLayer, CartesianTrunk, EdgeGeometry

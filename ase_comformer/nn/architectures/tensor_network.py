@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.heads.tensor_heads import BornHead, ElasticHead, HeadInput, LogMatrixHead, PiezoelectricHead, pool
 from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.layers.stacked import Embedding, Linear, per_row, rows_of, stack_networks

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import ReciprocalVectors, batched_reciprocal_vectors
 from ase_comformer.training.data.frames import Frames
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import batched_reciprocal_vectors, reciprocal_tensors
 from ase_comformer.nn.architectures.potential import FIDELITIES
 from ase_comformer.training.data.polarisation import with_polarisation

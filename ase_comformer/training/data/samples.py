@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ase_comformer.crystals.space_group import analyse_space_group
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.training.data.records import Record, load_records, place_in_curve
 from ase_comformer.training.data.store import GraphStore, build_store
 from ase_comformer.training.tasks.losses import Targets

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import reciprocal_tensors
 from ase_comformer.training.data.frame_edges import INDICES, edges_of, frame_reciprocal_vectors
 from ase_comformer.training.data.frames import Frames

@@ -18,7 +18,8 @@ from ase.units import GPa
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings
+from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import RECIPROCAL_FIELDS
 from ase_comformer.nn.architectures.potential import PotentialResult
 from ase_comformer.training.data.frames import Frames

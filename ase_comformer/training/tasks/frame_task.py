@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import derivatives
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import ISOLATED, Frames, join, load_frames

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownElementError, UnknownNameError
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.comformer import EComFormer, IComFormer
 from ase_comformer.nn.layers.attention import edge_candidate_pairs
 from ase_comformer.nn.layers.elements import element_descriptors

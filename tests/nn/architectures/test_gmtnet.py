@@ -8,7 +8,8 @@ from hypothesis import given, settings
 
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import collate
 from ase_comformer.nn.architectures.gmtnet import CRYSTAL_FEATURES, DielectricHead, GMTNet, StrainHead
 from ase_comformer.tensors import PROPERTIES, mandel_basis, rotate, spherical_basis_l2
 from ase_comformer.testing import assert_relative, rotate_atoms, rotations

@@ -10,7 +10,7 @@ from ase.build import bulk
 from hypothesis import given, settings
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential

@@ -11,7 +11,9 @@ from ase.spacegroup import crystal
 
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn import ARCHITECTURES, TensorNetwork
 from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS
 from ase_comformer.tensors.forms import PROPERTIES, rotate

@@ -7,7 +7,9 @@ import torch
 from ase.build import bulk
 
 from ase_comformer.crystals.space_group import analyse_space_group
-from ase_comformer.graphs.crystal_graph import CrystalGraph, GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, derivatives
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
 from ase_comformer.nn.operations.message_sums import SumTopology

@@ -8,7 +8,9 @@ import torch
 from ase.build import bulk
 
 from ase_comformer.crystals.space_group import analyse_space_group
-from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, build_reduced_graph, collate
+from ase_comformer.graphs.building import build_graph, build_reduced_graph
+from ase_comformer.graphs.crystal_graph import collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.layers.cartesian import CartesianTrunk
 from ase_comformer.nn.operations.sparse import SparsePattern, sparse_product
 

@@ -16,7 +16,9 @@ from ase.calculators.lj import LennardJones
 from ase.units import GPa
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs.crystal_graph import GraphSettings, build_graph, collate
+from ase_comformer.graphs.building import build_graph
+from ase_comformer.graphs.crystal_graph import collate
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import ISOLATED, TRAINING_DATA, Frames, join, load_frames

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_masses, atomic_numbers
 
-from ase_comformer.graphs.crystal_graph import GraphSettings
+from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, derivatives
 from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.training.data.frames import Frames, join
