@@ -36,7 +36,7 @@ def plain_graph(
     atoms = len(numbers)
     owner = torch.from_numpy(np.repeat(np.arange(len(atom_count)), atom_count))
     return CrystalGraph(
-        numbers=torch.as_tensor(numbers.astype(np.int64)),
+        numbers=torch.from_numpy(numbers.astype(np.int64)),
         node_crystal=owner,
         node_weight=torch.from_numpy(np.repeat(1.0 / np.maximum(atom_count, 1), atom_count)),
         edge_receiver=torch.from_numpy(receiver),
@@ -119,9 +119,9 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
 def crystal_parts(cell: NDArray[np.float64], atom_count: NDArray[np.integer]) -> dict[str, Tensor]:
     """Return what a graph has of cells (B, 3, 3) in A with ``atom_count`` (B,) atoms; nothing shares their memory."""
     return {
-        "cell": torch.tensor(cell),
+        "cell": torch.from_numpy(cell.copy()),
         "volume": torch.from_numpy(np.abs(np.linalg.det(cell))),
-        "atom_count": torch.tensor(atom_count),
+        "atom_count": torch.from_numpy(np.array(atom_count, dtype=np.int64)),
     }
 
 

@@ -1,4 +1,4 @@
-"""Atoms -> directed edges: which images of which atoms are neighbours, in radius graphs and in the papers' shell graphs."""
+"""Atoms -> directed edges: which images of which atoms are neighbours, in radius graphs and shell graphs."""
 
 from dataclasses import dataclass
 

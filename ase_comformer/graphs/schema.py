@@ -11,9 +11,10 @@ nothing else, so a new field takes one line in the dataclass and the place where
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -61,6 +62,7 @@ def graph_field(over: str, refers_to: str | None = None, *, optional: bool = Fal
         declared: ``padding``, ``ragged``, ``missing``.
 
     Example:
+        >>> from ase_comformer.graphs.crystal_graph import CrystalGraph
         >>> @dataclass
         ... class Charged(CrystalGraph):
         ...     charge: Tensor | None = graph_field("atom", optional=True)
@@ -70,9 +72,13 @@ def graph_field(over: str, refers_to: str | None = None, *, optional: bool = Fal
 
 
 @functools.cache
+def _declarations(kind: Hashable) -> Mapping[str, GraphField]:
+    return {part.name: part.metadata["graph"] for part in fields(cast(Any, kind)) if "graph" in part.metadata}
+
+
 def declarations(kind: type[Any]) -> Mapping[str, GraphField]:
     """Return the declared fields of a batch class by name, in the order of the class."""
-    return {part.name: part.metadata["graph"] for part in fields(kind) if "graph" in part.metadata}
+    return _declarations(cast(Hashable, kind))
 
 
 def present(batch: Any) -> Iterator[tuple[str, GraphField, Tensor]]:
@@ -112,42 +118,45 @@ def join(batches: Sequence[Batch]) -> Batch:
         ValueError: if only some of them have an optional field that nothing can stand for.
     """
     kind = type(batches[0])
-    counts = [row_counts(batch) for batch in batches]
+    declared = declarations(kind)
+    values = {name: [getattr(batch, name) for batch in batches] for name in declared}
+    lacking = [name for name, given in values.items() if any(value is None for value in given)]
+    if lacking:
+        values = _completed(batches, values, lacking)
     starts: dict[str, list[int]] = {}
-    for name in {name for count in counts for name in count}:
-        start = 0
-        starts[name] = []
-        for count in counts:
-            starts[name].append(start)
-            start += count.get(name, 0)
-    joined: dict[str, Tensor | None] = {}
-    for name, declared in declarations(kind).items():
-        given = [getattr(batch, name) for batch in batches]
-        if any(value is None for value in given):
-            if all(value is None for value in given):
-                joined[name] = None
-                continue
-            given = _completed(name, declared, given, counts)
-        if declared.ragged is not None:
+    joined: dict[str, Tensor] = {}
+    for name, given in values.items():
+        target = declared[name].refers_to
+        if declared[name].ragged is not None:
             given = equally_wide(given)
-        if declared.refers_to is not None:
-            shifts = starts[declared.refers_to]
-            given = [value + shift if shift else value for value, shift in zip(given, shifts, strict=True)]
+        if target is not None:
+            if target not in starts:
+                counted = next(given for other, given in values.items() if declared[other].over == target)
+                starts[target] = [0, *itertools.accumulate(map(len, counted))]
+            given = [value + start if start else value for value, start in zip(given, starts[target], strict=False)]
         joined[name] = torch.cat(given)
     return kind(**joined)
 
 
 def _completed(
-    name: str, declared: GraphField, given: Sequence[Tensor | None], counts: Sequence[Mapping[str, int]]
-) -> list[Tensor]:
-    """Put zeros where a batch lacks a field that others have, if its declaration allows."""
-    like = next(value for value in given if value is not None)
-    if declared.missing == "error":
-        raise ValueError(f"some graphs have {name} and some do not; build all with the same settings")
-    return [
-        like.new_zeros(count[declared.over], *like.shape[1:]) if value is None else value
-        for value, count in zip(given, counts, strict=True)
-    ]
+    batches: Sequence[Any], values: Mapping[str, list[Any]], lacking: Sequence[str]
+) -> dict[str, list[Tensor]]:
+    """Leave out fields that no batch has, and put zeros where only some lack one, if its declaration allows."""
+    declared = declarations(type(batches[0]))
+    partly = [name for name in lacking if any(value is not None for value in values[name])]
+    refused = [name for name in partly if declared[name].missing == "error"]
+    if refused:
+        raise ValueError(
+            f"some graphs have {', '.join(refused)} and some do not; build all with the same GraphSettings"
+        )
+    complete = {name: given for name, given in values.items() if name not in lacking}
+    for name in partly:
+        like = next(value for value in values[name] if value is not None)
+        complete[name] = [
+            like.new_zeros(row_counts(batch)[declared[name].over], *like.shape[1:]) if value is None else value
+            for batch, value in zip(batches, values[name], strict=True)
+        ]
+    return complete
 
 
 def equally_wide(values: Sequence[Tensor]) -> list[Tensor]:

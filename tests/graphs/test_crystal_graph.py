@@ -14,11 +14,11 @@ from matscipy.neighbours import neighbour_list
 
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.graphs import crystal_graph as graph_module
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.lattice_frame import lattice_frame, primitive_lattice
 from ase_comformer.graphs.neighbours import GraphSettings, neighbours
+from ase_comformer.graphs.schema import COUNTED, declarations
 from ase_comformer.nn.layers.radial import polynomial_envelope
 from ase_comformer.testing import (
     cells,
@@ -29,6 +29,7 @@ from ase_comformer.testing import (
     shift_origin,
     supercell,
 )
+from moved_graph import moved_graph
 from seven_systems import ALL_CRYSTALS
 
 FEW = ("MgO m-3m", "quartz 32", "ZnO 6mm", "CuO 2/m", "model -1 acute", "Cu m-3m")
@@ -309,7 +310,9 @@ def test_gradients_agree_with_finite_differences(name: str):
     graph = build_graph(atoms, chosen)
     positions = torch.tensor(atoms.positions, requires_grad=True)
     cell = torch.tensor(atoms.cell.array)[None].requires_grad_()
-    by_atoms, by_cell = torch.autograd.grad(some_energy(graph.with_geometry(positions, cell)), (positions, cell))
+    by_atoms, by_cell = torch.autograd.grad(
+        some_energy(moved_graph(graph, positions.detach(), positions, cell)), (positions, cell)
+    )
 
     def energy(moved: Atoms) -> float:
         return some_energy(build_graph(moved, chosen)).item()  # a fresh neighbour list, not the same edges
@@ -331,31 +334,6 @@ def test_gradients_agree_with_finite_differences(name: str):
             moved.set_cell(lattice, scale_atoms=False)
             sides.append(energy(moved))
         assert (sides[0] - sides[1]) / (2 * step) == pytest.approx(by_cell[0, row, axis].item(), abs=1e-7)
-
-
-def test_with_geometry_reproduces_the_graph_it_came_from_in_a_batch():
-    crystals = [ALL_CRYSTALS[name] for name in FEW]
-    batch = collate([build_graph(atoms, GraphSettings()) for atoms in crystals])
-    positions = torch.tensor(np.concatenate([atoms.positions for atoms in crystals]))
-    again = batch.with_geometry(positions, batch.cell)
-    torch.testing.assert_close(again.edge_vector, batch.edge_vector, rtol=0, atol=1e-11)
-    torch.testing.assert_close(again.volume, batch.volume)
-
-
-def test_volume_gradient_is_finite_for_a_left_handed_cell():
-    graph = build_graph(STRUCTURES["left-handed"], GraphSettings())
-    cell = graph.cell.clone().requires_grad_()
-    moved = graph.with_geometry(torch.tensor(STRUCTURES["left-handed"].positions), cell)
-    assert moved.volume.item() == pytest.approx(STRUCTURES["left-handed"].cell.volume)
-    moved.volume.sum().backward()
-    torch.testing.assert_close((cell.grad * cell.detach()).sum() / 3, moved.volume.detach().sum())
-
-
-def test_a_reduced_graph_refuses_new_positions():
-    atoms = ALL_CRYSTALS["MgO m-3m"]
-    graph = build_reduced_graph(analyse_space_group(atoms), GraphSettings())
-    with pytest.raises(ValueError, match=r"build_graph"):
-        graph.with_geometry(torch.tensor(atoms.positions), graph.cell)
 
 
 # --- symmetry-reduced graphs
@@ -453,7 +431,6 @@ def test_collate_mixes_plain_and_reduced_graphs():
     reduced = build_reduced_graph(group, GraphSettings())
     batch = collate([plain, reduced, plain])
     assert batch.is_reduced
-    assert batch.edge_image is None
     count = len(plain.numbers)
     identity = torch.eye(3, dtype=torch.float64)
     torch.testing.assert_close(batch.atom_rotation[:count], identity.expand(count, 3, 3))
@@ -461,8 +438,6 @@ def test_collate_mixes_plain_and_reduced_graphs():
     assert torch.bincount(batch.operation_crystal).tolist() == [1, group.order, 1]
     assert (batch.operation_rotation[0] == identity).all()
     assert len(batch.atom_crystal) == 2 * count + len(group.primitive)
-    with pytest.raises(ValueError, match="symmetry-reduced"):
-        batch.with_geometry(torch.zeros(len(batch.atom_node), 3), batch.cell)
     assert not plain.is_reduced  # the inputs are not changed
 
 
@@ -516,5 +491,6 @@ def test_graphs_without_a_lattice_frame_have_no_frame_parts():
 
 
 def test_every_part_says_what_its_axis_runs_over():
-    indices = {part.metadata["index"] for part in fields(graph_module.CrystalGraph)}
-    assert indices == {"node", "edge", "atom", "crystal", "operation", "frame"}
+    declared = declarations(CrystalGraph)
+    assert list(declared) == [part.name for part in fields(CrystalGraph)]
+    assert {field.over for field in declared.values()} == set(COUNTED)

@@ -89,8 +89,6 @@ def test_graphs_have_waves_where_settings_ask_for_them() -> None:
     assert both.reciprocal_weight is not None
     assert both.reciprocal_weight.shape == (2, large.reciprocal_weight.shape[1])
     assert not both.reciprocal_weight[0].any()
-    with pytest.raises(ValueError, match="does not move reciprocal vectors"):
-        large.with_geometry(large.atom_position, large.cell)
 
 
 def test_cells_of_too_many_waves_are_refused() -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from ase_comformer.errors import UnknownNameError
+from ase_comformer.graphs.building import plain_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import batched_reciprocal_vectors, reciprocal_tensors
@@ -143,28 +144,11 @@ class Frames:
             receiver, sender, vector = finder.compute(points=points, box=cell, periodic=True, quantities="ijD")
             parts.append((receiver.astype(np.int64) + start, sender.astype(np.int64) + start, vector))
         receiver, sender, vector = (np.concatenate(values) for values in zip(*parts, strict=True))
-        owner = torch.from_numpy(np.repeat(np.arange(len(self)), self.count))
-        atoms = len(self.numbers)
-        reciprocal_vectors = {}
+        further = {}
         if settings.reciprocal_cutoff:
-            tensors = reciprocal_tensors(batched_reciprocal_vectors(self.cell, settings.reciprocal_cutoff))
-            tensors["atom_position"] = torch.from_numpy(self.positions)
-            reciprocal_vectors = {name: values.to(dtype) for name, values in tensors.items()}
-        return CrystalGraph(
-            numbers=torch.from_numpy(self.numbers),
-            node_crystal=owner,
-            node_weight=torch.from_numpy(np.repeat(1.0 / self.count, self.count)).to(dtype),
-            edge_receiver=torch.from_numpy(receiver),
-            edge_atom=torch.from_numpy(sender),
-            edge_vector=torch.from_numpy(vector).to(dtype),
-            edge_weight=torch.ones(len(receiver), dtype=dtype),
-            atom_node=torch.arange(atoms),
-            atom_crystal=owner,
-            cell=torch.from_numpy(self.cell).to(dtype),
-            volume=torch.from_numpy(np.abs(np.linalg.det(self.cell))).to(dtype),
-            atom_count=torch.from_numpy(self.count),
-            **reciprocal_vectors,
-        )
+            further = reciprocal_tensors(batched_reciprocal_vectors(self.cell, settings.reciprocal_cutoff))
+            further["atom_position"] = torch.from_numpy(self.positions)
+        return plain_graph(self.numbers, self.count, self.cell, (receiver, sender, vector), **further).to(dtype=dtype)
 
 
 _PER_ATOM = frozenset({"numbers", "positions", "forces", "displacement"})

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.neighbours import GraphSettings
+from ase_comformer.graphs.schema import Layout, present, take
 
 logger = logging.getLogger(__name__)
 
 #: Change when graphs or symmetry analysis change, so that stale caches are not read.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 class GraphStore:
@@ -37,53 +38,26 @@ class GraphStore:
 
     Args:
         graph: the batch of all crystals, each contiguous (as ``collate`` makes it).
+
+    Attributes:
+        counts, starts: name of ``schema.COUNTED`` -> (B,) rows of each crystal, and the first of them.
     """
 
     def __init__(self, graph: CrystalGraph) -> None:
         self.graph = graph
-        owners = {
-            "node": graph.node_crystal,
-            "edge": graph.node_crystal[graph.edge_receiver],
-            "atom": graph.atom_crystal,
-            "crystal": torch.arange(graph.crystal_count),
-            "operation": graph.operation_crystal,
-            "frame": graph.frame_crystal,
-        }
-        self.counts = {
-            name: torch.bincount(owner, minlength=graph.crystal_count)
-            for name, owner in owners.items()
-            if owner is not None
-        }
-        self.starts = {name: torch.cumsum(count, 0) - count for name, count in self.counts.items()}
+        self._layout = Layout(graph)
+        self.counts, self.starts = self._layout.counts, self._layout.starts
 
     def __len__(self) -> int:
         return self.graph.crystal_count
 
     def atom_rows(self, crystals: Tensor) -> Tensor:
-        """Rows of all-atom arrays that belong to ``crystals`` (b,), in the order of ``batch``."""
-        return self._rows("atom", crystals)
-
-    def _rows(self, index: str, crystals: Tensor) -> Tensor:
-        count, start = self.counts[index][crystals], self.starts[index][crystals]
-        before = torch.cumsum(count, 0) - count
-        return torch.arange(int(count.sum())) + torch.repeat_interleave(start - before, count)
+        """Return the rows of all-atom arrays that belong to ``crystals`` (b,), in the order of ``batch``."""
+        return self._layout.rows("atom", crystals)
 
     def batch(self, crystals: Tensor) -> CrystalGraph:
-        """The crystals with these indices (b,), as a graph of b crystals."""
-        rows = {name: self._rows(name, crystals) for name in self.counts}
-        parts: dict[str, Tensor | None] = {}
-        for part in fields(CrystalGraph):
-            value = getattr(self.graph, part.name)
-            if value is None:
-                continue
-            index, refers_to = part.metadata["index"], part.metadata["refers_to"]
-            value = value[rows[index]]
-            if refers_to is not None:
-                new_count = self.counts[refers_to][crystals]
-                shift = torch.cumsum(new_count, 0) - new_count - self.starts[refers_to][crystals]
-                value = value + torch.repeat_interleave(shift, self.counts[index][crystals])
-            parts[part.name] = value
-        return CrystalGraph(**parts)  # type: ignore[arg-type]
+        """Return the crystals with these indices (b,) as a graph of b crystals."""
+        return take(self.graph, crystals, self._layout)
 
 
 def _build(atoms: Atoms, settings: GraphSettings, reduced: bool, symprec: float) -> dict[str, NDArray[Any]]:
@@ -93,8 +67,7 @@ def _build(atoms: Atoms, settings: GraphSettings, reduced: bool, symprec: float)
         graph = build_reduced_graph(analyse_space_group(atoms, symprec), settings)
     else:
         graph = build_graph(atoms, settings)
-    parts = {part.name: getattr(graph.to(dtype=torch.float32), part.name) for part in fields(graph)}
-    return {name: value.numpy() for name, value in parts.items() if value is not None}
+    return {name: value.numpy() for name, _, value in present(graph.to(dtype=torch.float32))}
 
 
 def build_store(
@@ -132,8 +105,7 @@ def build_store(
     joined = collate(graphs)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {part.name: getattr(joined, part.name) for part in fields(joined)}
-        save_file({name: value.contiguous() for name, value in tensors.items() if value is not None}, path)
+        save_file({name: value.contiguous() for name, _, value in present(joined)}, path)
     return GraphStore(joined)
 
 

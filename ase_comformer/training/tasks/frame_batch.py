@@ -8,7 +8,7 @@ what elastic constants are made of. Index letters: B frames, A atoms.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
-from ase_comformer.graphs.reciprocal_vectors import RECIPROCAL_FIELDS
+from ase_comformer.graphs.schema import graph_field, pad, present
 from ase_comformer.nn.architectures.potential import PotentialResult
 from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.tasks.losses import smooth
@@ -59,18 +59,18 @@ class FrameBatch:
     """
 
     graph: CrystalGraph
-    energy: Tensor
-    forces: Tensor
-    mass: Tensor
-    stress: Tensor
-    polarisation: Tensor
-    fidelity: Tensor
-    partner: Tensor
-    sibling: Tensor
-    has_forces: Tensor
-    has_energy: Tensor
-    has_stress: Tensor
-    has_polarisation: Tensor
+    energy: Tensor = graph_field("crystal")
+    forces: Tensor = graph_field("atom")
+    mass: Tensor = graph_field("atom", padding=1)
+    stress: Tensor = graph_field("crystal")
+    polarisation: Tensor = graph_field("crystal")
+    fidelity: Tensor = graph_field("crystal")
+    partner: Tensor = graph_field("atom", "atom", padding="none")
+    sibling: Tensor = graph_field("crystal", "crystal", padding="none")
+    has_forces: Tensor = graph_field("crystal")
+    has_energy: Tensor = graph_field("crystal")
+    has_stress: Tensor = graph_field("crystal")
+    has_polarisation: Tensor = graph_field("crystal")
 
     @classmethod
     def of(cls, frames: Frames, other: NDArray[np.int64], settings: GraphSettings) -> "FrameBatch":
@@ -142,61 +142,15 @@ def padded(batch: FrameBatch, capacity: Capacity) -> FrameBatch | None:
     if min(more_atoms, more_edges, more_frames, more_pairs) < 1 or own_count > capacity.reciprocal_vectors:
         return None
 
-    def filled(values: Tensor, count: int, value: float) -> Tensor:
-        return torch.cat([values, values.new_full((count, *values.shape[1:]), value)])
-
-    def with_reciprocal_vectors(values: Tensor) -> Tensor:
-        """(B, K, ...) filled up in both."""
-        more = values.new_zeros(len(values), capacity.reciprocal_vectors - own_count, *values.shape[2:])
-        return filled(torch.cat([values, more], dim=1), more_frames, 0.0)
-
-    reciprocal_vectors = {}
-    if graph.atom_position is not None:
-        reciprocal_vectors = {name: with_reciprocal_vectors(getattr(graph, name)) for name in RECIPROCAL_FIELDS}
-        reciprocal_vectors["atom_position"] = filled(graph.atom_position, more_atoms, 0.0)
-    owner = filled(graph.node_crystal, more_atoms, capacity.frames - 1)
-    cells = torch.eye(3, dtype=graph.cell.dtype).expand(more_frames, 3, 3)
-    return FrameBatch(
-        graph=replace(
-            graph,
-            numbers=filled(graph.numbers, more_atoms, 1),
-            node_crystal=owner,
-            node_weight=filled(graph.node_weight, more_atoms, 0.0),
-            edge_receiver=filled(graph.edge_receiver, more_edges, atoms),
-            edge_atom=filled(graph.edge_atom, more_edges, atoms),
-            edge_vector=filled(graph.edge_vector, more_edges, 1.0),
-            edge_weight=filled(graph.edge_weight, more_edges, 0.0),
-            atom_node=torch.arange(capacity.atoms),
-            atom_crystal=owner,
-            cell=torch.cat([graph.cell, cells]),
-            volume=filled(graph.volume, more_frames, 1.0),
-            atom_count=filled(graph.atom_count, more_frames, 1),
-            **reciprocal_vectors,
-        ),
-        energy=filled(batch.energy, more_frames, 0.0),
-        forces=filled(batch.forces, more_atoms, 0.0),
-        mass=filled(batch.mass, more_atoms, 1.0),
-        stress=filled(batch.stress, more_frames, 0.0),
-        polarisation=filled(batch.polarisation, more_frames, 0.0),
-        fidelity=filled(batch.fidelity, more_frames, 0),
-        partner=filled(torch.where(batch.partner == atoms, capacity.atoms, batch.partner), more_atoms, capacity.atoms),
-        sibling=filled(
-            torch.where(batch.sibling == len(batch.sibling), capacity.frames, batch.sibling),
-            more_frames,
-            capacity.frames,
-        ),
-        has_forces=filled(batch.has_forces, more_frames, 0.0),
-        has_energy=filled(batch.has_energy, more_frames, 0.0),
-        has_stress=filled(batch.has_stress, more_frames, 0.0),
-        has_polarisation=filled(batch.has_polarisation, more_frames, 0.0),
-    )
+    sizes = {"node": capacity.atoms, "atom": capacity.atoms, "edge": capacity.edges, "crystal": capacity.frames}
+    filled = pad(graph, sizes, {"reciprocal": capacity.reciprocal_vectors})
+    return replace(pad(batch, sizes), graph=filled)
 
 
 def tensors_of(batch: FrameBatch) -> dict[str, Tensor]:
     """All tensors of a plain batch by name, those of the graph with the prefix ``graph.``; see ``batch_of``."""
-    found = {f"graph.{part.name}": getattr(batch.graph, part.name) for part in fields(CrystalGraph)}
-    found |= {part.name: getattr(batch, part.name) for part in fields(FrameBatch) if part.name != "graph"}
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    of_graph = {f"graph.{name}": value for name, _, value in present(batch.graph)}
+    return of_graph | {name: value for name, _, value in present(batch)}
 
 
 def batch_of(tensors: dict[str, Tensor]) -> FrameBatch:
