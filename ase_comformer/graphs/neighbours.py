@@ -45,12 +45,8 @@ Neighbours = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDAr
 def neighbours(atoms: Atoms, settings: GraphSettings) -> Neighbours:
     """Directed edges, each exactly once: receiver (E,), sender (E,), image (E, 3), vector (E, 3) in A."""
     if settings.kind == "radius":
-        return _within(atoms, settings.cutoff)
+        return pairs_within(atoms, settings.cutoff)
     return _shells(atoms, settings.neighbours, settings.tolerance)
-
-
-def _within(atoms: Atoms, cutoff: float) -> Neighbours:
-    return pairs_within(atoms, cutoff)
 
 
 def _shells(atoms: Atoms, count: int, tolerance: float) -> Neighbours:
@@ -60,7 +56,7 @@ def _shells(atoms: Atoms, count: int, tolerance: float) -> Neighbours:
     # A sphere that holds ``count`` atoms at the mean density, grown until every atom sees its last shell end.
     cutoff = (0.75 / np.pi * (count + 1) * atoms.cell.volume / len(atoms)) ** (1 / 3) * 1.3
     while True:
-        receiver, sender, image, vector = _within(atoms, cutoff)
+        receiver, sender, image, vector = pairs_within(atoms, cutoff)
         distance = np.linalg.norm(vector, axis=1)
         radius = _shell_radius(receiver, distance, len(atoms), count, tolerance)
         if radius is not None and radius.max() + tolerance < cutoff:
