@@ -1,11 +1,18 @@
-"""Exceptions of the package: each names the problem, the offending value and the remedy.
+"""Exceptions and warnings of the package: each names the problem, the offending value and the remedy.
 
-All derive from ``ValueError`` so that scripts which guard against bad input keep working.
+All exceptions derive from ``ValueError`` so that scripts which guard against bad input keep working. Warnings point at
+the line of the user's code that led to them.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
+
+#: Packages that stand between the user's code and ours: a warning that pointed into them would help nobody.
+_BETWEEN = ("ase", "torch")
 
 
 class InvalidStructureError(ValueError):
@@ -22,6 +29,32 @@ class UnknownNameError(ValueError):
 
 class WeightsError(ValueError):
     """A weights file is missing, truncated, or does not match its checksum."""
+
+
+class UnreadableFileError(ValueError):
+    """A structure file cannot be read, or its atoms do not add up to the formula that the file states."""
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn with the position of the innermost caller outside this package, ASE and torch.
+
+    Python 3.12 has ``skip_file_prefixes`` for this; the package supports 3.11.
+
+    Example:
+        >>> warn_user("Magnetic moments are ignored.")  # doctest: +SKIP
+    """
+    folders = [str(Path(__file__).parent)]
+    for name in _BETWEEN:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file:
+            folders.append(str(Path(file).parent))
+    prefixes = (*(f"{folder}/" for folder in folders), *(f"{folder}\\" for folder in folders))
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(prefixes) or frame.f_code.co_name == "decorate_context"
+    ):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_choice(name: str, choices: Iterable[str], what: str) -> str:

@@ -124,8 +124,10 @@ class Predictor:
             derived = (*POTENTIAL_PROPERTIES, *(UNCERTAINTIES if self.potential.has_uncertainties else ()))
         return (*derived, *(name for name in self.model.properties if name not in derived))
 
-    def checked(self, properties: Sequence[str]) -> tuple[str, ...]:
-        """The names as a tuple; :class:`UnknownNameError` lists the choices for names the model lacks."""
+    def checked(self, properties: Sequence[str] | None) -> tuple[str, ...]:
+        """The names as a tuple, all where None; :class:`UnknownNameError` lists the choices for names it lacks."""
+        if not properties and not isinstance(properties, str):
+            return self.properties
         names = (properties,) if isinstance(properties, str) else tuple(dict.fromkeys(properties))
         unknown = [name for name in names if name not in self.properties]
         if unknown:

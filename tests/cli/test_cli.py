@@ -11,7 +11,7 @@ from ase import Atoms
 from typer.testing import CliRunner
 
 from ase_comformer import predict
-from ase_comformer.cli.app import app
+from ase_comformer.cli.application import application as app
 
 COMMANDS = ["predict", "symmetry", "models", "convert", "train", "export", "evaluate", "demo"]
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from ase_comformer.cli.app import app
+from ase_comformer.cli.application import application as app
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.models.cards import metrics_are_current, record_metrics
 from ase_comformer.models.checksums import verify_folder

@@ -1,0 +1,23 @@
+"""Arguments and options that commands share, with the defaults of the library (``inference.settings``)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+File = Annotated[Path, typer.Argument(help="Structure file that ASE reads (CIF, POSCAR, extxyz, ...), or FILE@INDEX.")]
+Index = Annotated[
+    str | None, typer.Option(help="Which structures of the file: 0, -1, 2:8, ...; all by default.", show_default=False)
+]
+Properties = Annotated[
+    list[str] | None,
+    typer.Option("--property", "-p", help="Property, may repeat; all of the model by default.", show_default=False),
+]
+ModelName = Annotated[str, typer.Option(help="Name or path of the model; see 'ase-comformer models'.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Symprec = Annotated[float, typer.Option(help="Farthest (in A) that idealisation may move an atom.")]
+EnforceSymmetry = Annotated[bool, typer.Option(help="Return tensors exactly invariant under the space group.")]
+BatchSize = Annotated[int, typer.Option(help="Crystals evaluated together.")]
+DataFolder = Annotated[Path | None, typer.Option(help="Data folder; default: $ASE_COMFORMER_DATA.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
