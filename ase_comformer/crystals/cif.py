@@ -112,6 +112,7 @@ def _settle_setting(where: str, tags: dict[str, Any]) -> None:
         warn_user(f"{where} names no space group and lists no operations: its atoms are taken as all there are (P1).")
         return
     operations = spglib.get_symmetry_from_database(setting.hall_number)
+    assert operations is not None, f"spglib has no setting {setting.hall_number} of 530"
     tags[_NUMBERS[0]] = setting.number
     tags[_OPERATIONS[0]] = [
         _operation_text(rotation, translation)
@@ -185,6 +186,7 @@ def _settings() -> tuple[_Setting, ...]:
     found = []
     for hall_number in range(1, 531):
         kind = spglib.get_spacegroup_type(hall_number)
+        assert kind is not None, f"spglib has no setting {hall_number} of 530"
         texts = {kind.international_full, *kind.international.split("=")}
         monoclinic = 3 <= kind.number <= 15
         if not monoclinic:
@@ -221,7 +223,6 @@ def _check_formula(where: str, tags: dict[str, Any], atoms: Atoms) -> None:
     units = {symbol: found[symbol] / stated[symbol] for symbol in stated}
     each = next(iter(units.values()))
     z = next((tags[key] for key in _FORMULA_UNITS if isinstance(tags.get(key), int | float)), None)
-    # hydrogen is often left out of the coordinates of measured structures
     same = all(isclose(count, each, rel_tol=1e-3) for count in units.values()) and set(found) == set(stated)
     if same and (z is None or isclose(each, z, rel_tol=1e-3)):
         return

@@ -2,15 +2,20 @@
 
 import json
 import os
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from ase_comformer import predict
+from ase_comformer.cli import commands
 from ase_comformer.cli.application import application as app
 
 COMMANDS = ["predict", "symmetry", "models", "convert", "train", "export", "evaluate", "demo"]
@@ -34,6 +39,58 @@ def test_every_command_has_help(run, command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+def test_every_module_of_the_folder_is_a_command():
+    assert {path.stem for path in Path(commands.__path__[0]).glob("[a-z]*.py")} == set(COMMANDS)
+
+
+def test_help_texts_are_ascii():
+    for command in get_command(app).commands.values():
+        texts = [command.help, *(getattr(parameter, "help", None) for parameter in command.params)]
+        assert all(text.isascii() for text in texts if text), command.name
+
+
+@pytest.mark.parametrize("command", [[], ["predict"]])
+def test_help_fits_terminals_that_know_only_ascii(command):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    code = "from ase_comformer.cli import app; app()"
+    done = subprocess.run([sys.executable, "-c", code, *command, "--help"], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"Usage" in done.stdout
+    assert b"?" not in done.stdout
+
+
+def test_errors_are_spelled_out_where_the_terminal_knows_only_ascii(tmp_path):
+    ase.io.write(tmp_path / "a.extxyz", Atoms("Cu2", [[0, 0, 0], [0, 0, 0.01]], cell=[4, 4, 4], pbc=True))
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    code = "from ase_comformer.cli import app; app()"
+    arguments = ["predict", str(tmp_path / "a.extxyz"), "--symprec", "-1"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ValueError: symprec must be a positive length in A, got -1.0")
+
+
+def test_faults_of_the_program_are_one_line_and_a_status_of_their_own(run, files, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("cannot reshape")
+
+    monkeypatch.setattr("ase_comformer.crystals.structure_files.read_structures", fail)
+    result = run("predict", files)
+    assert result.exit_code == 3
+    assert "RuntimeError: cannot reshape" in result.stderr
+    assert "ASE_COMFORMER_DEBUG=1" in result.stderr
+    monkeypatch.setenv("ASE_COMFORMER_DEBUG", "1")
+    assert isinstance(run("predict", files).exception, RuntimeError)
+
+
+def test_warnings_are_lines_without_a_place_in_the_code(run, files, monkeypatch):
+    def warn(*_, **__):
+        warnings.warn("watch out", UserWarning, stacklevel=1)
+        return []
+
+    monkeypatch.setattr("ase_comformer.crystals.structure_files.read_structures", warn)
+    assert run("symmetry", files).stderr.strip() == "UserWarning: watch out"
 
 
 def test_predict_prints_json_of_what_the_library_returns(run, files, tiny_model):
@@ -88,6 +145,9 @@ def test_models_lists_what_is_shipped(run, model_directory, monkeypatch):
         (["predict", "FILE", "--dtype", "float16"], "float32, float64"),
         (["predict", "NOTES"], "does not know the format"),
         (["symmetry", "FILE", "-p", "colour"], "no property 'colour'"),
+        (["predict", "FILE", "--index", "99"], "has 2 structures"),
+        (["predict", "FILE@7"], "has 2 structures"),
+        (["symmetry", "nowhere.cif"], "no file 'nowhere.cif'"),
         (["convert", "nowhere.pt", "out"], "nowhere.pt does not exist"),
     ],
 )
@@ -96,7 +156,9 @@ def test_refusals_are_one_line_not_a_traceback(run, files, tmp_path, tiny_model,
     places = {"FILE": files, "NOTES": tmp_path / "notes.unknown"}
     if arguments[0] in ("predict", "symmetry") and "--model" not in arguments:
         arguments = [*arguments, "--model", tiny_model]
-    result = run(*[places.get(argument, argument) for argument in arguments])
+    given = [places.get(argument, argument) for argument in arguments]
+    given = [f"{files}@7" if argument == "FILE@7" else argument for argument in given]
+    result = run(*given)
     assert result.exit_code == 1
     assert message in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.output
