@@ -159,17 +159,37 @@ class PaperAttention(_PaperAttentionBase):
 
     def forward(self, h: Tensor, edges: Tensor, receiver: Tensor, sender: Tensor, weight: Tensor) -> Tensor:
         """Update h (n, C), edges (E, C), receiver and sender (E,), weight (E, 1) -> h (n, C)."""
-        hidden = []
+        at_receiver, at_sender = self.node_terms(h)
+        gated = self.messages(at_receiver.index_select(0, receiver), at_sender.index_select(0, sender), edges)
+        return self.update(h, scatter_sum(gated * weight, receiver, h.shape[0]))
+
+    def node_terms(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes h (n, C) -> what they contribute as receivers, (n, 3C): query, key, value, and as senders, (n, 2C)."""
+        at_receiver: list[Tensor] = [self.lin_query(h)]
+        at_sender: list[Tensor] = []
         for projection, mlp in ((self.lin_key, self.key_update), (self.lin_value, self.lin_msg_update)):
-            at_receiver, at_sender, at_edge, bias = _split_first(mlp, self.width)
-            projected = projection(h)
+            receiver_weight, sender_weight, _, _ = _split_first(mlp, self.width)
+            part = nn.functional.linear(projection(h), torch.cat((receiver_weight, sender_weight)))
+            for terms, term in zip((at_receiver, at_sender), part.split(self.width, dim=1), strict=True):
+                terms.append(term)
+        return torch.cat(at_receiver, dim=1), torch.cat(at_sender, dim=1)
+
+    def messages(self, at_receiver: Tensor, at_sender: Tensor, edges: Tensor) -> Tensor:
+        """Terms of the two ends of every edge, (E, 3C) and (E, 2C), and edges (E, C) -> gated messages (E, C)."""
+        query, *received = at_receiver.split(self.width, dim=1)
+        hidden = []
+        for mlp, receiver, sender in zip(
+            (self.key_update, self.lin_msg_update), received, at_sender.split(self.width, dim=1), strict=True
+        ):
+            _, _, at_edge, bias = _split_first(mlp, self.width)
             # Linear of Linear: one (C, C) product of weights instead of a second pass over all edges
             edge_part = nn.functional.linear(edges, at_edge @ self.lin_edge.weight, bias + at_edge @ self.lin_edge.bias)
-            node_part = nn.functional.linear(projected, torch.cat((at_receiver, at_sender)))
-            node_receiver, node_sender = node_part.split(self.width, dim=1)
-            hidden.append(edge_part + node_receiver.index_select(0, receiver) + node_sender.index_select(0, sender))
-        gated = self._gated(self.lin_query(h).index_select(0, receiver), hidden[0], hidden[1])
-        out = self.lin_concate(scatter_sum(gated * weight, receiver, h.shape[0]))
+            hidden.append(edge_part + receiver + sender)
+        return self._gated(query, hidden[0], hidden[1])
+
+    def update(self, h: Tensor, summed: Tensor) -> Tensor:
+        """Nodes h (n, C) and the sums of their messages (n, C) -> h (n, C)."""
+        out = self.lin_concate(summed)
         return self.softplus(h + (self.bn(out) if self.normalise_output else out))
 
 
@@ -195,21 +215,42 @@ class PaperEdgeUpdate(_PaperAttentionBase):
         pairs = (edge index, candidate index) each (P,) -> (E, C).
         """
         edge_of, candidate_of = pairs
-        hidden = []
-        for name, projection, mlp in (
-            ("lin_key_e", self.lin_key, self.key_update),
-            ("lin_value_e", self.lin_value, self.lin_msg_update),
-        ):
-            at_edge, at_candidate, at_angle, bias = _split_first(mlp, self.width)
-            by_slot = torch.stack([self.get_submodule(f"{name}{s}")(lengths) for s in (1, 2, 3)], dim=1)
-            by_candidate = by_slot[torch.arange(len(slot), device=slot.device), slot] @ at_candidate.T
-            by_edge = projection(edges) @ at_edge.T
-            by_angle = nn.functional.linear(angles, at_angle @ self.lin_edge.weight, bias)
-            hidden.append(by_angle + by_edge.index_select(0, edge_of) + by_candidate.index_select(0, candidate_of))
-        gated = self._gated(self.lin_query(edges).index_select(0, edge_of), hidden[0], hidden[1])
-        # the published layer sums Linear(gated) over the three vectors: its bias counts once per vector
+        at_edge, at_candidate = self.edge_terms(edges), self.candidate_terms(lengths, slot)
+        gated = self.messages(at_edge.index_select(0, edge_of), at_candidate.index_select(0, candidate_of), angles)
         weighted = weight.index_select(0, candidate_of)
         total = scatter_sum(weighted, edge_of, edges.shape[0])
-        summed = scatter_sum(gated * weighted, edge_of, edges.shape[0])
+        return self.update(edges, scatter_sum(gated * weighted, edge_of, edges.shape[0]), total)
+
+    def edge_terms(self, edges: Tensor) -> Tensor:
+        """Edges (E, C) -> query, key and value (E, 3C)."""
+        terms = [self.lin_query(edges)]
+        for projection, mlp in ((self.lin_key, self.key_update), (self.lin_value, self.lin_msg_update)):
+            terms.append(projection(edges) @ _split_first(mlp, self.width)[0].T)
+        return torch.cat(terms, dim=1)
+
+    def candidate_terms(self, lengths: Tensor, slot: Tensor) -> Tensor:
+        """Features of the lengths of frame candidates (F, C) and their slots (F,) -> key and value (F, 2C)."""
+        terms = []
+        row = torch.arange(len(slot), device=slot.device)
+        for name, mlp in (("lin_key_e", self.key_update), ("lin_value_e", self.lin_msg_update)):
+            by_slot = torch.stack([self.get_submodule(f"{name}{s}")(lengths) for s in (1, 2, 3)], dim=1)
+            terms.append(by_slot[row, slot] @ _split_first(mlp, self.width)[1].T)
+        return torch.cat(terms, dim=1)
+
+    def messages(self, at_edge: Tensor, at_candidate: Tensor, angles: Tensor) -> Tensor:
+        """Terms of the edge (P, 3C) and the candidate (P, 2C) of every pair, angles (P, C) -> messages (P, C)."""
+        query, *by_edge = at_edge.split(self.width, dim=1)
+        hidden = []
+        for mlp, edge, candidate in zip(
+            (self.key_update, self.lin_msg_update), by_edge, at_candidate.split(self.width, dim=1), strict=True
+        ):
+            _, _, at_angle, bias = _split_first(mlp, self.width)
+            by_angle = nn.functional.linear(angles, at_angle @ self.lin_edge.weight, bias)
+            hidden.append(by_angle + edge + candidate)
+        return self._gated(query, hidden[0], hidden[1])
+
+    def update(self, edges: Tensor, summed: Tensor, total: Tensor) -> Tensor:
+        """Edges (E, C), their summed messages (E, C) and the sum of the weights (E, 1) -> edges (E, C)."""
+        # the published layer sums Linear(gated) over the three vectors: its bias counts once per vector
         out = nn.functional.linear(summed, self.lin_concate.weight) + total * self.lin_concate.bias
         return self.softplus(edges + self.bn(out))

@@ -270,13 +270,21 @@ class PaperEquivariantLayer(nn.Module):
         x (n, dim_in), edges (E, edge_width), harmonics (E, 9) with l = 0, 1, 2, receiver and sender (E,), weight (E,
         1) -> (n, dim_out).
         """
+        message = self.messages(x.index_select(0, sender), edges, harmonics)
+        total = scatter_sum(weight, receiver, x.shape[0])
+        return self.update(x, scatter_sum(message * weight, receiver, x.shape[0]), total)
+
+    def messages(self, sent: Tensor, edges: Tensor, harmonics: Tensor) -> Tensor:
+        """Features of the senders (E, dim_in), edges (E, edge_width), harmonics (E, 9) -> messages (E, dim_out)."""
         product, last = self.product, self.fc[2]
         assert isinstance(last, nn.Linear)
         order = product.order.to(edges.device)
         weights = nn.functional.linear(self.fc[1](self.fc[0](edges)), last.weight[order], last.bias[order])
-        message = product.evaluate(x.index_select(0, sender), harmonics, weights)
-        out = scatter_sum(message * weight, receiver, x.shape[0])
-        out = out / scatter_sum(weight, receiver, x.shape[0]).clamp(min=1e-12)
+        return product.evaluate(sent, harmonics, weights)
+
+    def update(self, x: Tensor, summed: Tensor, total: Tensor) -> Tensor:
+        """Nodes x (n, dim_in), their summed messages (n, dim_out) and sums of weights (n, 1) -> (n, dim_out)."""
+        out = summed / total.clamp(min=1e-12)
         if self.residual:
             out = out + nn.functional.pad(x, (0, out.shape[1] - x.shape[1]))
         return out
