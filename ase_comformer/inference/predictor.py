@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
+from ase_comformer.crystals.structures import bare, structure_key
 from ase_comformer.crystals.validation import (
     validate_elements,
     validate_potential_structure,
@@ -31,7 +32,7 @@ from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES, UNCERTAINTIES, PotentialEvaluator
-from ase_comformer.inference.prepared import PreparedCrystal, bare, structure_key
+from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.models.cards import describe_prediction
 from ase_comformer.models.registry import Model, load_model
 from ase_comformer.nn.architectures.potential import Potential

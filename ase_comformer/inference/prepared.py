@@ -66,16 +66,3 @@ class PreparedCrystal:
         if self.group is None or not tensor_property(name).per_atom:
             return value
         return value[self.group.atom_to_primitive]
-
-
-def bare(atoms: Atoms) -> Atoms:
-    """The structure without calculator, constraints and arrays, which must not be kept alive in a cache."""
-    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-
-
-def structure_key(atoms: Atoms) -> bytes:
-    """Bytes that differ where two structures differ; empty for something that is not a structure."""
-    if not isinstance(atoms, Atoms):
-        return b""
-    parts = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-    return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)

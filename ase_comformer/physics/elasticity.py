@@ -17,7 +17,7 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
-from ase_comformer.inference.prepared import bare
+from ase_comformer.crystals.structures import bare
 from ase_comformer.tensors.symmetry_report import project
 from ase_comformer.tensors.voigt import VOIGT_LABELS, mandel_to_voigt, voigt_to_cartesian, voigt_to_mandel
 
