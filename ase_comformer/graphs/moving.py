@@ -105,8 +105,8 @@ class MovingGraph:
         # receivers, cell and graph of the last call; one assignment, so never parts of two
         self._last: tuple[NDArray[np.int64], NDArray[np.float64], CrystalGraph] | None = None
 
-    def of(self, atoms: Atoms) -> CrystalGraph:
-        """The graph of a structure; indices are the same objects as in the last call if neighbours are the same."""
+    def graph(self, atoms: Atoms) -> CrystalGraph:
+        """Return the graph of a structure; its indices are those of the last call, as objects, while neighbours stay."""
         edges, cell, last = self._neighbours.edges(atoms), atoms.cell.array, self._last
         if last is None or last[0] is not edges[0]:
             graph = build_graph(atoms, self.settings, edges).to(self.dtype, self.device)

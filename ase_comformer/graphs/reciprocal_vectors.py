@@ -93,11 +93,11 @@ def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[n
 def structure_reciprocal_vectors(atoms: Atoms, cutoff: float) -> ReciprocalVectors:
     """Of one structure with any ``pbc``; B = 1, and no reciprocal vectors where there is no periodic direction."""
     if atoms.pbc.all():
-        return _of_cell(atoms.cell.array.tobytes(), cutoff)
+        return _kept_reciprocal_vectors(atoms.cell.array.tobytes(), cutoff)
     if not atoms.pbc.any():
         return ReciprocalVectors(np.zeros((1, 0, 3)), np.zeros((1, 0)), np.zeros((1, 0, 3)))
     box = _box(atoms)
-    reciprocal_vectors = _of_cell(box.tobytes(), cutoff)
+    reciprocal_vectors = _kept_reciprocal_vectors(box.tobytes(), cutoff)
     return (_cut_at_slab if atoms.pbc.sum() == 2 else _cut_at_wire)(reciprocal_vectors, box)
 
 
@@ -126,7 +126,7 @@ def reciprocal_fields(atoms: Atoms, cutoff: float) -> dict[str, Tensor]:
 
 
 @functools.lru_cache(maxsize=8)
-def _of_cell(cell: bytes, cutoff: float) -> ReciprocalVectors:
+def _kept_reciprocal_vectors(cell: bytes, cutoff: float) -> ReciprocalVectors:
     """The cell seldom changes in dynamics; that of the last structures is kept."""
     return batched_reciprocal_vectors(np.frombuffer(cell).reshape(1, 3, 3), cutoff)
 

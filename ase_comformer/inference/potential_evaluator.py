@@ -95,7 +95,7 @@ class PotentialEvaluator:
             crystal = self._reduced(atoms)
             self._unsymmetric = composition if crystal is None else None
         if crystal is None:
-            crystal = PreparedStructure(atoms, self._moving.of(atoms), np.arange(len(atoms)))
+            crystal = PreparedStructure(atoms, self._moving.graph(atoms), np.arange(len(atoms)))
         _check_close_atoms(crystal)
         return self.evaluate_batch([crystal])[0]
 
@@ -143,11 +143,14 @@ class PotentialEvaluator:
     def _topologies_of(self, graph: CrystalGraph) -> list[SumTopology]:
         """Those of the last call while neighbours stay the same: a sixth of the time of a small cell."""
         if graph.is_reduced:
-            return [SumTopology.of(graph)]
+            return [SumTopology.from_graph(graph)]
         last = self._last
         if last is None or not _same_neighbours(last[0], graph):
             large = len(graph.edge_receiver) > LARGEST_PART
-            last = self._last = graph, SumTopology.parts(graph, LARGEST_PART) if large else [SumTopology.of(graph)]
+            last = self._last = (
+                graph,
+                SumTopology.parts(graph, LARGEST_PART) if large else [SumTopology.from_graph(graph)],
+            )
         return last[1]
 
     @property

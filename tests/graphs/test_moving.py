@@ -88,7 +88,7 @@ WITH_RECIPROCAL = GraphSettings(cutoff=CUTOFF, reciprocal_cutoff=1.6)
 
 def assert_same_graph(moving: MovingGraph, atoms: Atoms) -> None:
     """Edges in any order, everything else exactly."""
-    found, fresh = moving.of(atoms), build_graph(atoms, WITH_RECIPROCAL)
+    found, fresh = moving.graph(atoms), build_graph(atoms, WITH_RECIPROCAL)
     names = ("edge_receiver", "edge_atom", "edge_vector")
     edges = [tuple(getattr(graph, name).numpy() for name in names) for graph in (found, fresh)]
     assert edge_set(edges[0]) == edge_set(edges[1])
@@ -118,7 +118,7 @@ def test_a_graph_that_moves_leaves_earlier_ones_alone() -> None:
     moving = MovingGraph(WITH_RECIPROCAL, 0.6, torch.float64, torch.device("cpu"))
     graphs, vectors = [], []
     for _ in range(3):
-        graphs.append(moving.of(atoms))
+        graphs.append(moving.graph(atoms))
         vectors.append((graphs[-1].edge_vector.clone(), graphs[-1].atom_position.clone()))
         atoms.positions += np.random.default_rng(1).normal(size=atoms.positions.shape) * 0.01
     for graph, (edge, position) in zip(graphs, vectors, strict=True):

@@ -166,7 +166,7 @@ class EComFormer(_ScalarNetwork):
         receiver, sender = graph.edge_receiver, graph.edge_sender
         radial, envelope = self.basis(torch.linalg.vector_norm(graph.edge_vector, dim=-1))
         weight = envelope * graph.edge_weight[:, None]
-        harmonics = EdgeHarmonics.of(graph)
+        harmonics = EdgeHarmonics.from_graph(graph)
         h = self.atom_embedding(graph.numbers)
         for index, attention in enumerate(self.attentions):
             h = attention(h, radial, receiver, sender, weight)
@@ -180,7 +180,7 @@ class EComFormer(_ScalarNetwork):
         stages: dict[str, Tensor] = {}
         h = stages["atom_embedding"] = self.atom_embedding(paper_features(graph, node_features))
         edges = stages["edge_features"] = radial_network(self.rbf, inverse_distance(_length(graph.edge_vector)))
-        harmonics = EdgeHarmonics.of(graph)
+        harmonics = EdgeHarmonics.from_graph(graph)
         for index, attention in enumerate(self.att_layers):
             h = stages[f"attention_{index}"] = attention(h, edges, receiver, sender, weight)
             if index == 0:

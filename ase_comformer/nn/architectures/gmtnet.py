@@ -26,8 +26,9 @@ from ase_comformer.nn.architectures.comformer import (
     resolve_settings,
 )
 from ase_comformer.nn.layers.attention import PaperAttention
-from ase_comformer.nn.layers.equivariant import EdgeHarmonics, PaperEquivariantLayer, TensorProduct
+from ase_comformer.nn.layers.equivariant import EdgeHarmonics, PaperEquivariantStack
 from ase_comformer.nn.layers.radial import GaussianBasis, inverse_distance
+from ase_comformer.nn.layers.tensor_product import TensorProduct
 from ase_comformer.tensors.forms import spherical_basis_l2
 from ase_comformer.tensors.voigt import mandel_basis, mandel_to_voigt
 
@@ -89,26 +90,6 @@ def _mandel_to_irreps(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.einsum("axy,bxy->ab", irreps, mandel).to(dtype=dtype, device=device)
 
 
-class _EquivariantStack(nn.Module):
-    """Linear to scalars and the three tensor-product layers."""
-
-    def __init__(self, width: int, scalars: int, channels: int, irreps_out: str, *, rounded: bool) -> None:
-        super().__init__()
-        first = f"{scalars}x0e+{channels}x1o+{channels}x2e"
-        second = f"{scalars}x0e+{channels}x1o+{channels}x1e+{channels}x2e+{channels}x2o"
-        self.node_linear = nn.Linear(width, scalars)
-        self.nlayer_1 = PaperEquivariantLayer(f"{scalars}x0e", first, width, residual=True, rounded=rounded)
-        self.nlayer_2 = PaperEquivariantLayer(first, second, width, residual=False, rounded=rounded)
-        self.nlayer_3 = PaperEquivariantLayer(second, irreps_out, width, residual=False, rounded=rounded)
-
-    def forward(self, h: Tensor, edges: Tensor, harmonics: Tensor, graph: CrystalGraph) -> Tensor:
-        receiver, sender, weight = graph.edge_receiver, graph.edge_sender, graph.edge_weight[:, None]
-        x = self.node_linear(h)
-        for layer in (self.nlayer_1, self.nlayer_2, self.nlayer_3):
-            x = layer(x, edges, harmonics, receiver, sender, weight)
-        return x
-
-
 class GMTNet(nn.Module):
     """The published network for one of dielectric, static dielectric, piezoelectric or elastic tensors."""
 
@@ -165,7 +146,7 @@ class GMTNet(nn.Module):
         self.atom_embedding = nn.Linear(92, width)
         self.rbf = nn.Sequential(GaussianBasis(-4.0, 0.0, centers), nn.Linear(centers, width), nn.Softplus())
         self.att_layers = nn.ModuleList(PaperAttention(width, normalise_output=False) for _ in range(layers))
-        self.equi_update = _EquivariantStack(width, scalars, channels, irreps, rounded=rounded_couplings)
+        self.equi_update = PaperEquivariantStack(width, scalars, channels, irreps, rounded=rounded_couplings)
         self.output_block: nn.Module
         if properties[0] == "piezoelectric_tensor":
             self.output_block = StrainHead(irreps, "1o")
@@ -192,8 +173,8 @@ class GMTNet(nn.Module):
         for index, attention in enumerate(self.att_layers):
             h = attention(h, edges, graph.edge_receiver, graph.edge_sender, weight)
             stages[f"attention_{index}"] = h
-        harmonics = torch.cat((torch.ones_like(weight), EdgeHarmonics.of(graph).crystal), dim=1)
-        x = self.equi_update(h, edges, harmonics, graph)
+        harmonics = torch.cat((torch.ones_like(weight), EdgeHarmonics.from_graph(graph).crystal), dim=1)
+        x = self.equi_update(h, edges, harmonics, graph.edge_receiver, graph.edge_sender, weight)
         stages["crystal_feature"] = crystal_mean(x, graph)
         stages["raw"] = self.output_block(stages["crystal_feature"])
         return stages

@@ -112,7 +112,7 @@ class EdgeDensity(nn.Module):
         ends = edge.sums.at_ends(torch.cat([self.receiver(scalars), self.sender(scalars)], dim=-2))
         hidden = nn.functional.silu(ends + self.radial(edge.basis))
         harmonics = self.harmonics(edge.unit, edge.tensor) * edge.weight
-        moments, totals = edge.sums.of_harmonics(harmonics, hidden)
+        moments, totals = edge.sums.sum_harmonics(harmonics, hidden)
         return affine(moments, self.edge.weight, self.edge.bias, totals)
 
 

@@ -180,7 +180,7 @@ class CartesianLayer(nn.Module):
         ends = torch.cat([self.receiver(scalars), self.sender(scalars)], dim=-2)
         hidden = silu(sums.at_ends(ends) + self.radial(edge.basis))
         sizes = [sums.nodes, 3 * sums.nodes, 5 * sums.nodes, sums.pairs]
-        moments, totals = sums.of_edges(hidden).split(sizes), sums.totals.split(sizes)
+        moments, totals = sums.sum_over_edges(hidden).split(sizes), sums.totals.split(sizes)
         weights, biases = self.edge.weight.split(self.parts, dim=-2), self.edge.bias.split(self.parts, dim=-1)
 
         def summed(part: int, weight: Tensor, bias: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ class CartesianLayer(nn.Module):
             # the edge network's last two parts, next to each other, multiply the sender's features
             first = sum(self.parts[:3])
             of_pairs = summed(3, self.edge.weight[..., first:, :], self.edge.bias[..., first:]).squeeze(0)
-            feature_sum = feature_sum + sums.of_senders(features, *of_pairs.chunk(2, dim=1))
+            feature_sum = feature_sum + sums.sum_over_senders(features, *of_pairs.chunk(2, dim=1))
         return summed(0, weights[0], biases[0]).squeeze(0), feature_sum
 
     def _pairs(self, vectors: Tensor, tensors: Tensor) -> tuple[Tensor, Tensor]:
@@ -266,7 +266,7 @@ class CartesianTrunk(nn.Module):
             tensor=tensor,
             basis=basis,
             weight=weight,
-            sums=message_sums(graph, harmonics, rotation, topology or SumTopology.of(graph)),
+            sums=message_sums(graph, harmonics, rotation, topology or SumTopology.from_graph(graph)),
         )
 
     def forward(self, graph: CrystalGraph, edge: EdgeGeometry, scalars: Tensor | None = None) -> NodeFeatures:

@@ -58,7 +58,7 @@ class SumTopology:
     arriving: SparsePattern
 
     @classmethod
-    def of(cls, graph: CrystalGraph, pairs: int | None = None, part: range | None = None) -> SumTopology:
+    def from_graph(cls, graph: CrystalGraph, pairs: int | None = None, part: range | None = None) -> SumTopology:
         """That of a graph.
 
         Args:
@@ -117,15 +117,15 @@ class SumTopology:
                 edges = 0
             edges += more
         bounds.append(len(count))
-        return [cls.of(graph, part=range(a, b)) for a, b in itertools.pairwise(bounds)]
+        return [cls.from_graph(graph, part=range(a, b)) for a, b in itertools.pairwise(bounds)]
 
     def tensors(self) -> dict[str, tuple[Tensor, ...]]:
-        """All index tensors, from which ``of_tensors`` makes the same topology of the same graph."""
+        """All index tensors, from which ``from_tensors`` makes the same topology of the same graph."""
         plain = {name: (getattr(self, name),) for name in ("order", "starts", "pair_receiver", "pair_atom")}
         return plain | {name: getattr(self, name).tensors() for name in _PATTERNS}
 
     @classmethod
-    def of_tensors(cls, tensors: dict[str, tuple[Tensor, ...]], graph: CrystalGraph) -> SumTopology:
+    def from_tensors(cls, tensors: dict[str, tuple[Tensor, ...]], graph: CrystalGraph) -> SumTopology:
         """That of a plain graph from ``tensors``: no index is looked for, so that a tracer sees products only."""
         nodes, edges, pairs = (len(x) for x in (graph.numbers, graph.edge_receiver, tensors["pair_atom"][0]))
         widths = {"ends": 2 * nodes, "moments": edges, "carried": 8 * nodes, "arriving": 8 * pairs}
@@ -140,7 +140,7 @@ class SumTopology:
             starts=starts,
             pair_receiver=receiver,
             pair_atom=atom,
-            **{name: SparsePattern.of_tensors(tensors[name], widths[name]) for name in _PATTERNS},
+            **{name: SparsePattern.from_tensors(tensors[name], widths[name]) for name in _PATTERNS},
         )
 
 
@@ -178,11 +178,11 @@ class MessageSums:
         """(2N, C), a table for receivers above one for senders -> (E, C), their sum for every edge."""
         return sparse_product(self.topology.ends, None, ends)
 
-    def of_edges(self, hidden: Tensor) -> Tensor:
+    def sum_over_edges(self, hidden: Tensor) -> Tensor:
         """(E, C) -> (9n + P, C): moments of every node, scalars (n), vectors (3n), tensors (5n), then pairs (P)."""
         return sparse_product(self.topology.moments, self.moment_values, hidden)
 
-    def of_harmonics(self, harmonics: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def sum_harmonics(self, harmonics: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Sums over the edges of every node of other weighted harmonics (E, m) times hidden features (E, C).
 
         Returns (m, n, C), and the sums (m, n, 1) of the harmonics alone. Not projected on the site group.
@@ -195,7 +195,7 @@ class MessageSums:
         totals = sparse_product(pattern, values, values.new_ones(edges, 1))
         return sparse_product(pattern, values, hidden).view(shape), totals.view(shape)
 
-    def of_senders(self, features: Tensor, vector_weight: Tensor, tensor_weight: Tensor) -> Tensor:
+    def sum_over_senders(self, features: Tensor, vector_weight: Tensor, tensor_weight: Tensor) -> Tensor:
         """Features (8, N, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
         channels = features.shape[2]
         sent = sparse_product(self.topology.carried, self.carried_values, features.reshape(-1, channels))

@@ -30,7 +30,7 @@ class SparsePattern:
             than by sorting.
 
     Attributes:
-        rows: (K,) int64, row of every non-zero, of patterns from ``of_tensors``.
+        rows: (K,) int64, row of every non-zero, of patterns from ``from_tensors``.
         ends: (rows + 1,) int64, offsets with the number of non-zeros behind them.
         flat: (K,) int64, position of every non-zero in the full matrix, row by row.
     """
@@ -55,14 +55,14 @@ class SparsePattern:
         return self._transposed
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Eight tensors that ``of_tensors`` makes the same pattern of, its transpose and its rows included."""
+        """Eight tensors that ``from_tensors`` makes the same pattern of, its transpose and its rows included."""
         other, order = self.transposed
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=order.device)
         return (*self._entries(), *other._entries(), order, back)
 
     @classmethod
-    def of_tensors(cls, tensors: Sequence[Tensor], width: int) -> SparsePattern:
+    def from_tensors(cls, tensors: Sequence[Tensor], width: int) -> SparsePattern:
         """A pattern on which nothing is searched or sorted any more, so that a tracer sees products only."""
         columns, offsets, rows, other_columns, other_offsets, other_rows, order, back = tensors
         pattern, other = cls(columns, offsets, width), cls(other_columns, other_offsets, offsets.shape[0])
@@ -141,14 +141,14 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         (gradient,) = gradients
         values, table = ctx.saved_tensors
-        of_values = of_table = None
+        values_gradient = table_gradient = None
         if values is not None and ctx.needs_input_grad[1]:
-            of_values = _Sampled.apply(ctx.pattern, gradient, table)
+            values_gradient = _Sampled.apply(ctx.pattern, gradient, table)
         if ctx.needs_input_grad[2]:
             pattern, order = ctx.pattern.transposed
             reordered = None if values is None else values[order]
-            of_table = _Product.apply(pattern, reordered, gradient.contiguous())
-        return None, of_values, of_table
+            table_gradient = _Product.apply(pattern, reordered, gradient.contiguous())
+        return None, values_gradient, table_gradient
 
 
 class _Sampled(torch.autograd.Function):
@@ -164,13 +164,13 @@ class _Sampled(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         (gradient,) = gradients
         left, right = ctx.saved_tensors
-        of_left = of_right = None
+        left_gradient = right_gradient = None
         if ctx.needs_input_grad[1]:
-            of_left = _Product.apply(ctx.pattern, gradient.contiguous(), right)
+            left_gradient = _Product.apply(ctx.pattern, gradient.contiguous(), right)
         if ctx.needs_input_grad[2]:
             pattern, order = ctx.pattern.transposed
-            of_right = _Product.apply(pattern, gradient[order], left)
-        return None, of_left, of_right
+            right_gradient = _Product.apply(pattern, gradient[order], left)
+        return None, left_gradient, right_gradient
 
 
 @functools.cache

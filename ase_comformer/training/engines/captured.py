@@ -43,7 +43,7 @@ class ResidentFrameTask(FrameTask):
         self.resident_val = {name: (self._resident(*pair), pair[1]) for name, pair in self.val_sets.items()}
 
     def _resident(self, frames: Frames, units: NDArray[np.int64]) -> ResidentFrames:
-        resident = ResidentFrames.of(frames, self.network.graph_settings).to(self.device)
+        resident = ResidentFrames.from_frames(frames, self.network.graph_settings).to(self.device)
         assert self.capacity is not None
         largest = unit_sizes(resident.sizes(), units).max(axis=0, initial=0)
         if (largest > self.capacity.room).any():
@@ -74,7 +74,7 @@ class ResidentFrameTask(FrameTask):
                 rows = chosen_frames(units[first:last], self.capacity, len(frames))
                 chosen, sibling = (torch.from_numpy(row).to(self.device) for row in rows)
                 batch, indices = frames.batch(chosen, sibling, self.capacity)
-                topology = SumTopology.of_tensors(indices, batch.graph)
+                topology = SumTopology.from_tensors(indices, batch.graph)
                 found = derivatives(self.network, batch.graph, batch.fidelity, topology=topology)
                 for key, (values, known) in frame_losses(found, batch).items():
                     if known.any():

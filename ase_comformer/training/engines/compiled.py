@@ -41,7 +41,7 @@ class CompiledStep:
     def __call__(self, batch: FrameBatch) -> tuple[float, dict[str, tuple[float, float]]]:
         """The loss, and per term the sum over frames and their number; gradients are left in the parameters."""
         parameters = {name: value.detach() for name, value in self.network.named_parameters()}
-        inputs = (parameters, tensors_of(batch), SumTopology.of(batch.graph, self.capacity.pairs).tensors())
+        inputs = (parameters, tensors_of(batch), SumTopology.from_graph(batch.graph, self.capacity.pairs).tensors())
         function = self.function(inputs)
         with torch.no_grad():
             loss, sums, gradients = function(*inputs)
@@ -73,7 +73,7 @@ class CompiledStep:
         self, parameters: dict[str, Tensor], tensors: dict[str, Tensor], indices: dict[str, tuple[Tensor, ...]]
     ) -> Outputs:
         batch = batch_of(tensors)
-        topology = SumTopology.of_tensors(indices, batch.graph)
+        topology = SumTopology.from_tensors(indices, batch.graph)
         parameters = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
         state = parameters | dict(self.network.named_buffers())
 

@@ -47,7 +47,7 @@ class _Rows:
     total: Tensor
 
     @classmethod
-    def of(cls, start: Tensor, chosen: Tensor, size: int) -> _Rows:
+    def from_starts(cls, start: Tensor, chosen: Tensor, size: int) -> _Rows:
         """``start`` (F + 2,) of the frames and of the filler in the table, ``chosen`` (B,) frames, S = ``size``."""
         count = start[chosen + 1] - start[chosen]
         end = torch.cumsum(count, 0)
@@ -112,7 +112,7 @@ class ResidentFrames:
         return len(self.energy) - 1
 
     @classmethod
-    def of(cls, frames: Frames, settings: GraphSettings) -> ResidentFrames:
+    def from_frames(cls, frames: Frames, settings: GraphSettings) -> ResidentFrames:
         """Graphs of all frames, found by all cores; on the CPU until ``to``."""
         found = edges_of(frames, settings.cutoff)
         reciprocal_vectors = (
@@ -169,9 +169,9 @@ class ResidentFrames:
             sibling: (B,) position in ``chosen`` of the other frame of a pair, B where a frame stands alone.
             capacity: above the sum of the sizes in atoms, edges and pairs.
         """
-        atoms = _Rows.of(self.atom_start, chosen, capacity.atoms)
-        edges = _Rows.of(self.edge_start, chosen, capacity.edges)
-        pairs = _Rows.of(self.pair_start, chosen, capacity.pairs)
+        atoms = _Rows.from_starts(self.atom_start, chosen, capacity.atoms)
+        edges = _Rows.from_starts(self.edge_start, chosen, capacity.edges)
+        pairs = _Rows.from_starts(self.pair_start, chosen, capacity.pairs)
         # what fills a batch up goes from atoms behind the frames to themselves, in groups as equal as can be: sums over
         # the edges and pairs of one atom are loops, and a single long one would keep the GPU waiting
         edge, pair = (torch.arange(size, device=chosen.device) for size in (capacity.edges, capacity.pairs))

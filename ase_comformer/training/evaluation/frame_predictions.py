@@ -42,7 +42,7 @@ def predict_frames(networks: Sequence[Potential], frames: Frames, fidelity: str 
             parameter = next(network.parameters())
             graph = chosen.graph(network.graph_settings, parameter.dtype).to(device=parameter.device)
             token = torch.full((len(chosen),), network.fidelities.index(fidelity), device=parameter.device)
-            found.append(potential.derivatives(graph, [SumTopology.of(graph)], token))
+            found.append(potential.derivatives(graph, [SumTopology.from_graph(graph)], token))
         means = [
             np.mean([getattr(result, key).detach().double().cpu().numpy() for result in found], axis=0) for key in _KEYS
         ]

@@ -73,7 +73,7 @@ class FrameBatch:
     has_polarisation: Tensor = graph_field("crystal")
 
     @classmethod
-    def of(cls, frames: Frames, other: NDArray[np.int64], settings: GraphSettings) -> "FrameBatch":
+    def from_frames(cls, frames: Frames, other: NDArray[np.int64], settings: GraphSettings) -> "FrameBatch":
         """Labels in float32, energies in float64: they are large numbers with small differences.
 
         Args:

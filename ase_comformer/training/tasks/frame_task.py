@@ -160,7 +160,7 @@ class FrameTask(Task):
 def _batch_of(frames: Frames, units: NDArray[np.int64], settings: GraphSettings) -> FrameBatch:
     """The frames of some units (u, 2); those of a pair next to each other."""
     rows, other = rows_of(units)
-    return FrameBatch.of(frames.take(rows), other, settings)
+    return FrameBatch.from_frames(frames.take(rows), other, settings)
 
 
 def rows_of(units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

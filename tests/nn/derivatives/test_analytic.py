@@ -53,7 +53,7 @@ def test_results_are_those_of_autograd(name: str) -> None:
     graph = graph_of(name)
     expected = derivatives(network(), graph)
     potential = AnalyticPotential(network())
-    for topologies in ([SumTopology.of(graph)], SumTopology.parts(graph, 50)):
+    for topologies in ([SumTopology.from_graph(graph)], SumTopology.parts(graph, 50)):
         assert_same(potential.derivatives(graph, topologies), expected, stress=name != "wire")
 
 
@@ -62,7 +62,7 @@ def test_any_depth_several_crystals_and_fidelities(layers: int) -> None:
     graph = collate([build_graph(STRUCTURES[name], SETTINGS) for name in ("triclinic", "quartz 32", "one atom")])
     fidelity = torch.tensor([0, 2, 1])
     expected = derivatives(network(layers), graph, fidelity)
-    found = AnalyticPotential(network(layers)).derivatives(graph, [SumTopology.of(graph)], fidelity)
+    found = AnalyticPotential(network(layers)).derivatives(graph, [SumTopology.from_graph(graph)], fidelity)
     assert_same(found, expected)
 
 
@@ -77,7 +77,7 @@ def test_reduced_graphs(name: str) -> None:
     ]
     for graph in (collate([reduced]), collate([reduced, *others])):
         expected = derivatives(network(), graph)
-        assert_same(AnalyticPotential(network()).derivatives(graph, [SumTopology.of(graph)]), expected)
+        assert_same(AnalyticPotential(network()).derivatives(graph, [SumTopology.from_graph(graph)]), expected)
 
 
 def test_overlapping_atoms_feel_the_nuclear_repulsion() -> None:
@@ -86,12 +86,12 @@ def test_overlapping_atoms_feel_the_nuclear_repulsion() -> None:
     graph = collate([build_graph(atoms, SETTINGS)])
     expected = derivatives(network(), graph)
     assert expected.forces.abs().max() > 10
-    assert_same(AnalyticPotential(network()).derivatives(graph, [SumTopology.of(graph)]), expected)
+    assert_same(AnalyticPotential(network()).derivatives(graph, [SumTopology.from_graph(graph)]), expected)
 
 
 def test_an_atom_without_neighbours_has_its_reference_energy() -> None:
     graph = collate([build_graph(bulk("Ne", "sc", a=9.0), SETTINGS)])
-    found = AnalyticPotential(network()).derivatives(graph, [SumTopology.of(graph)])
+    found = AnalyticPotential(network()).derivatives(graph, [SumTopology.from_graph(graph)])
     assert float(found.energy) == pytest.approx(float(network().isolated_reference[10]), rel=1e-12)
     assert not found.forces.any()
     assert not found.stress.any()

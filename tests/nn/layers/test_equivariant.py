@@ -5,7 +5,8 @@ import torch
 from e3nn import o3
 
 from ase_comformer.nn.layers.elements import _descriptor_table
-from ase_comformer.nn.layers.equivariant import TensorProduct, clebsch_gordan, harmonics_l1_l2
+from ase_comformer.nn.layers.equivariant import harmonics_l1_l2
+from ase_comformer.nn.layers.tensor_product import TensorProduct, clebsch_gordan
 
 LAYERS = [
     ("16x0e", "16x0e+2x1o+2x2e"),

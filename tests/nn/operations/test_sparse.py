@@ -47,7 +47,7 @@ def test_product_is_differentiable_twice():
 
 def test_a_pattern_made_of_tensors_is_the_same_pattern():
     pattern, values, table = pattern_and_inputs()
-    again = SparsePattern.of_tensors(pattern.tensors(), pattern.width)
+    again = SparsePattern.from_tensors(pattern.tensors(), pattern.width)
     assert torch.equal(sparse_product(again, values, table), sparse_product(pattern, values, table))
     assert torch.autograd.gradcheck(lambda v, t: sparse_product(again, v, t), (values, table))
     assert torch.autograd.gradgradcheck(lambda v, t: sparse_product(again, v, t), (values, table))

@@ -53,7 +53,7 @@ def frames() -> Frames:
 @pytest.fixture
 def batch(frames: Frames) -> FrameBatch:
     """The first two frames are a pair, the others stand alone."""
-    return FrameBatch.of(frames, np.array([1, 0, -1, -1]), SETTINGS)
+    return FrameBatch.from_frames(frames, np.array([1, 0, -1, -1]), SETTINGS)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_errors_of_responses_count_by_mass_and_size(batch: FrameBatch, network: 
 
 def test_of_opposite_strains_the_changes_of_forces_and_stresses_count(frames: Frames) -> None:
     strained = replace(frames, kind=np.array(["response"] * 2 + ["strained"] * 2))
-    batch = FrameBatch.of(strained, np.array([1, 0, 3, 2]), SETTINGS)
+    batch = FrameBatch.from_frames(strained, np.array([1, 0, 3, 2]), SETTINGS)
     assert batch.partner[16:].tolist() == [18, 19, 16, 17]
     assert batch.sibling.tolist() == [1, 0, 3, 2]
 
@@ -113,7 +113,7 @@ def test_of_opposite_strains_the_changes_of_forces_and_stresses_count(frames: Fr
 def test_frames_with_stresses_alone_have_no_loss_of_forces(frames: Frames, network: Potential) -> None:
     unknown = np.full_like(frames.forces, np.nan)
     unknown[:16] = frames.forces[:16]
-    batch = FrameBatch.of(replace(frames, forces=unknown), np.array([1, 0, 3, 2]), SETTINGS)
+    batch = FrameBatch.from_frames(replace(frames, forces=unknown), np.array([1, 0, 3, 2]), SETTINGS)
     losses = frame_losses(derivatives(network, batch.graph, batch.fidelity), batch)
     assert losses["forces"][1].tolist() == [1, 1, 0, 0]
     assert losses["strain"][1].tolist() == [0, 0, 1, 1]
@@ -121,7 +121,7 @@ def test_frames_with_stresses_alone_have_no_loss_of_forces(frames: Frames, netwo
 
 
 def test_the_change_of_the_stress_between_siblings_counts(frames: Frames, network: Potential) -> None:
-    batch = FrameBatch.of(frames, np.array([1, 0, 3, 2]), SETTINGS)
+    batch = FrameBatch.from_frames(frames, np.array([1, 0, 3, 2]), SETTINGS)
     assert batch.partner.tolist() == [*range(8, 16), *range(8), *([20] * 4)]  # forces of responses, not of these
     found = derivatives(network, batch.graph, batch.fidelity)
     values, known = frame_losses(found, batch)["strain"]
@@ -201,11 +201,11 @@ def test_batches_of_resident_frames_have_the_losses_and_sums_of_plain_ones(
     frames: Frames, batch: FrameBatch, network: Potential
 ) -> None:
     """One pair, two single frames; what fills the batch up is spread over atoms and counts nothing."""
-    resident = ResidentFrames.of(frames, SETTINGS)
+    resident = ResidentFrames.from_frames(frames, SETTINGS)
     rows = chosen_frames(np.array([[0, 1], [2, -1], [3, -1]]), CAPACITY, len(frames))
     filled, indices = resident.batch(*(torch.from_numpy(row) for row in rows), CAPACITY)
     assert filled.sibling.tolist() == [1, 0, 6, 6, 6, 6]
-    topology = SumTopology.of_tensors(indices, filled.graph)
+    topology = SumTopology.from_tensors(indices, filled.graph)
     plain = frame_losses(derivatives(network, batch.graph, batch.fidelity), batch)
     full = frame_losses(derivatives(network, filled.graph, filled.fidelity, topology=topology), filled)
     for name, (values, known) in plain.items():
