@@ -11,10 +11,11 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import spglib
 import torch
 from ase import Atoms
 from scipy.spatial.transform import Rotation
+
+from ase_comformer.crystals.spglib_calls import FoundSymmetry, find_symmetry, niggli_reduce
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -131,7 +132,7 @@ def supercell(atoms: Atoms, repeats: tuple[int, int, int] | np.ndarray) -> tuple
 def niggli_cell(atoms: Atoms) -> tuple[Atoms, np.ndarray]:
     """Niggli-reduced cell of the lattice spanned by the given cell, in the same Cartesian frame."""
     cell = atoms.cell.array
-    reduced = spglib.niggli_reduce(cell)
+    reduced = niggli_reduce(cell)
     if reduced is None:
         raise ValueError(f"spglib cannot reduce the cell {cell.tolist()}")
     transform = np.rint(reduced @ np.linalg.inv(cell))
@@ -149,7 +150,7 @@ def primitive_cell(atoms: Atoms, symprec: float = 1e-4) -> tuple[Atoms, np.ndarr
 
 def conventional_cell(atoms: Atoms, symprec: float = 1e-4) -> tuple[Atoms, np.ndarray]:
     """The conventional cell of spglib's standard setting, not idealised, in the same Cartesian frame."""
-    transformation = _symmetry_dataset(atoms, symprec).transformation_matrix
+    transformation = _symmetry_dataset(atoms, symprec).transformation
     primitive, index = primitive_cell(atoms, symprec)
     conventional = np.linalg.inv(transformation).T @ atoms.cell.array
     ratio = np.rint(conventional @ np.linalg.inv(primitive.cell.array))
@@ -157,9 +158,8 @@ def conventional_cell(atoms: Atoms, symprec: float = 1e-4) -> tuple[Atoms, np.nd
     return result, index[second]
 
 
-def _symmetry_dataset(atoms: Atoms, symprec: float) -> Any:
-    cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+def _symmetry_dataset(atoms: Atoms, symprec: float) -> FoundSymmetry:
+    dataset = find_symmetry(atoms, symprec)
     if dataset is None:
         raise ValueError(f"spglib finds no symmetry for {atoms.get_chemical_formula()} at symprec={symprec} A")
     return dataset

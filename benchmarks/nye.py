@@ -14,6 +14,8 @@ from functools import cache
 
 import numpy as np
 
+from ase_comformer.crystals.point_groups import CRYSTAL_CLASSES, point_group_of
+
 #: Space groups whose standard setting exchanges the secondary and tertiary directions of Nye's axes, with the
 #: rotation about x3 (degrees) between the two (International Tables A).
 _EXCHANGED_SETTING: dict[int, float] = {
@@ -24,34 +26,9 @@ _EXCHANGED_SETTING: dict[int, float] = {
     **dict.fromkeys((189, 190), 30.0),  # -62m
 }
 
-#: First space-group number of each crystal class, in the order of International Tables A.
-_FIRST_NUMBER: tuple[tuple[int, str], ...] = (
-    (1, "1"), (2, "-1"),
-    (3, "2"), (6, "m"), (10, "2/m"),
-    (16, "222"), (25, "mm2"), (47, "mmm"),
-    (75, "4"), (81, "-4"), (83, "4/m"), (89, "422"), (99, "4mm"), (111, "-42m"), (123, "4/mmm"),
-    (143, "3"), (147, "-3"), (149, "32"), (156, "3m"), (162, "-3m"),
-    (168, "6"), (174, "-6"), (175, "6/m"), (177, "622"), (183, "6mm"), (187, "-6m2"), (191, "6/mmm"),
-    (195, "23"), (200, "m-3"), (207, "432"), (215, "-43m"), (221, "m-3m"),
-)  # fmt: skip
-
-CLASSES: tuple[str, ...] = tuple(symbol for _, symbol in _FIRST_NUMBER)
-CRYSTAL_SYSTEMS: tuple[str, ...] = (
-    "triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic",
-)  # fmt: skip
-_SYSTEM_OF_CLASS: dict[str, str] = {
-    symbol: system
-    for system, symbols in {
-        "triclinic": "1 -1",
-        "monoclinic": "2 m 2/m",
-        "orthorhombic": "222 mm2 mmm",
-        "tetragonal": "4 -4 4/m 422 4mm -42m 4/mmm",
-        "trigonal": "3 -3 32 3m -3m",
-        "hexagonal": "6 -6 6/m 622 6mm -6m2 6/mmm",
-        "cubic": "23 m-3 432 -43m m-3m",
-    }.items()
-    for symbol in symbols.split()
-}
+CLASSES: tuple[str, ...] = tuple(symbol for _, symbol, _ in CRYSTAL_CLASSES)
+CRYSTAL_SYSTEMS: tuple[str, ...] = tuple(dict.fromkeys(system for _, _, system in CRYSTAL_CLASSES))
+_SYSTEM_OF_CLASS: dict[str, str] = {symbol: system for _, symbol, system in CRYSTAL_CLASSES}
 
 # A cell is "0", the label of the modulus it equals ("11", "-11"), or "x" for (11 - 12) / 2. Upper triangles
 # for the symmetric tensors.
@@ -124,9 +101,7 @@ class Pattern:
 
 def class_of_space_group(number: int) -> str:
     """Return the crystal class of space group ``number`` (1 to 230)."""
-    if not 1 <= number <= 230:
-        raise ValueError(f"space-group number {number} is outside 1 to 230")
-    return next(symbol for first, symbol in reversed(_FIRST_NUMBER) if number >= first)
+    return point_group_of(number)
 
 
 def canonical_class(symbol: str) -> str:

@@ -1,48 +1,35 @@
-"""The space group of a crystal: operations, site permutations, idealised structure, orbits of atoms and edges.
+"""The space group of a crystal: the largest one whose idealisation moves no atom farther than ``symprec``.
 
-spglib finds the group within ``symprec``; its operations carry noise of that size, so they are rebuilt here from
-the Hall number, and the metric and the positions are averaged over the group. Everything downstream (reduced
-graphs, projection, reports) uses the idealised primitive cell, kept in the Cartesian orientation of the input.
+spglib proposes groups at several tolerances. Its operations carry the noise of the structure, so they are rebuilt from
+the Hall number (``operations``), and the metric and the positions are averaged over the group (``idealisation``).
+Everything downstream (reduced graphs, projection, reports) uses the idealised primitive cell, kept in the Cartesian
+orientation of the input.
 
 Index letters: ``g`` operation (G of them, identity first), ``a`` atom of the primitive cell (p), ``i`` input atom (N).
 """
 
-import functools
-import logging
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 
-logger = logging.getLogger(__name__)
+from ase_comformer.crystals.idealisation import IdealisedCell, idealise
+from ase_comformer.crystals.operations import PrimitiveOperations, primitive_operations
+from ase_comformer.crystals.point_groups import crystal_system_of
+from ase_comformer.crystals.spglib_calls import FoundSymmetry, find_symmetry
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# Columns: primitive vectors in the basis of the conventional cell (International Tables A, table 1.5.1.1), det > 0.
-CENTRING: dict[str, list[list[float]]] = {
-    "P": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-    "A": [[1, 0, 0], [0, 0.5, -0.5], [0, 0.5, 0.5]],
-    "B": [[0.5, 0, 0.5], [0, 1, 0], [-0.5, 0, 0.5]],
-    "C": [[0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]],
-    "I": [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]],
-    "F": [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]],
-    "R": [[2 / 3, -1 / 3, -1 / 3], [1 / 3, 1 / 3, -2 / 3], [1 / 3, 1 / 3, 1 / 3]],
-}
-_SYSTEM_BY_NUMBER = (
-    (2, "triclinic"),
-    (15, "monoclinic"),
-    (74, "orthorhombic"),
-    (142, "tetragonal"),
-    (167, "trigonal"),
-    (194, "hexagonal"),
-    (230, "cubic"),
-)
-# spglib and the averages are quadratic in the number of atoms and useless for what is this large in practice.
-_MAX_ATOMS = 2000
+#: spglib and the averages are quadratic in the number of atoms and useless for what is larger in practice.
+MOST_ATOMS = 2000
+#: Tolerances of spglib that are tried, in units of ``symprec``, largest first. Where every atom is within symprec of
+#: its ideal place, an image misses an atom by up to two, and spglib's translations by up to four of them.
+LADDER = (4.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.03, 0.01)
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,8 @@ class SpaceGroup:
         hall_number: 1 to 530, the setting the operations were rebuilt from.
         point_group: e.g. ``"m-3m"``.
         crystal_system: ``"triclinic"`` to ``"cubic"``.
-        symprec: A, the tolerance it was found with.
+        symprec: A, the largest distance by which idealisation was allowed to move an atom.
+        tolerance: A, the tolerance of spglib at which this group was found; zero where nothing was found or searched.
         primitive: idealised primitive cell (p atoms) in the orientation of the input.
         rotations: (G, 3, 3) Cartesian, orthogonal, one per coset of the translation group, identity first.
         fractional_rotations: (G, 3, 3) integer W in ``x' = W x + w`` (primitive basis).
@@ -63,7 +51,8 @@ class SpaceGroup:
         permutations: (G, p) atom ``a`` is carried to atom ``permutations[g, a]``.
         lattice_shifts: (G, p, 3) integer t in ``W x_a + w = x_permuted + t``.
         atom_to_primitive: (N,) the primitive atom that each input atom repeats.
-        idealisation_displacement: A, the farthest an atom was moved (strain of the cell not counted).
+        idealisation_displacement: A, the farthest that an atom was moved relative to the others, or a primitive lattice
+            vector was changed; at most ``symprec``.
     """
 
     number: int
@@ -72,6 +61,7 @@ class SpaceGroup:
     point_group: str
     crystal_system: str
     symprec: float
+    tolerance: float
     primitive: Atoms
     rotations: FloatArray
     fractional_rotations: IntArray
@@ -110,42 +100,75 @@ class SpaceGroup:
 
 
 def analyse_space_group(atoms: Atoms, symprec: float = 1e-2) -> SpaceGroup:
-    """Find the space group and idealise the structure within ``symprec``.
+    """Find the largest space group within ``symprec`` and the structure that has it exactly.
 
     Args:
         atoms: three-dimensionally periodic crystal, N atoms. Magnetic moments are ignored.
-        symprec: A, spglib's distance tolerance.
+        symprec: A, the largest distance by which idealisation may move an atom relative to the others, or change a
+            primitive lattice vector. It is no tolerance of spglib: those are tried from four times ``symprec`` down.
 
     Returns:
-        The group with its idealised primitive cell. Where spglib finds nothing, or its operations do not map the
-        structure onto itself within a few ``symprec``, P1 of the input cell is returned with a warning.
+        The group with its idealised primitive cell. P1 of the input cell, with a warning, where spglib finds nothing
+        (overlapping atoms) and where there are more than ``MOST_ATOMS`` atoms.
+
+    Warns:
+        UserWarning: the crystal is treated as P1, see above.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> group = analyse_space_group(bulk("MgO", "rocksalt", a=4.21, cubic=True))
+        >>> group.international, group.order, len(group.primitive)
+        ('Fm-3m', 48, 2)
     """
-    if len(atoms) > _MAX_ATOMS:
-        logger.info("%d atoms: symmetry is not searched above %d, treated as P1", len(atoms), _MAX_ATOMS)
+    if len(atoms) > MOST_ATOMS:
+        warnings.warn(
+            f"{atoms.get_chemical_formula()} has {len(atoms)} atoms; symmetry is not searched above {MOST_ATOMS}, so "
+            "it is treated as P1 and tensors are not symmetrised. Pass a smaller cell of the same crystal.",
+            UserWarning,
+            stacklevel=2,
+        )
         return _trivial_group(atoms, symprec)
-    dataset = _dataset(atoms, symprec)
-    if dataset is not None:
-        # Averages over a group that spglib stretched too far can fail; a smaller tolerance finds a subgroup.
-        for tolerance in (symprec, symprec / 10, symprec / 100):
-            dataset = dataset if tolerance == symprec else _dataset(atoms, tolerance)
-            group = None if dataset is None else _group_from_dataset(atoms, dataset, symprec, tolerance)
-            if group is not None:
-                return group
+    answered = False
+    for tolerance in (factor * symprec for factor in LADDER):
+        found = find_symmetry(atoms, tolerance)
+        if found is None:
+            continue
+        answered = True
+        operations = primitive_operations(found.hall_number, found.international[0])
+        cell = idealise(atoms, found, operations, symprec)
+        if cell is not None:
+            return _space_group(found, operations, cell, symprec, tolerance)
+    reason = "no group that spglib found maps the atoms onto themselves" if answered else "spglib found no space group"
     warnings.warn(
-        f"spglib found no space group for {atoms.get_chemical_formula()} at symprec={symprec} A; "
-        "treated as P1. Check the structure for overlapping atoms or change symprec.",
+        f"{atoms.get_chemical_formula()}: {reason} at symprec={symprec} A; treated as P1. "
+        "Check the structure for overlapping atoms or change symprec.",
+        UserWarning,
         stacklevel=2,
     )
     return _trivial_group(atoms, symprec)
 
 
-def _dataset(atoms: Atoms, symprec: float) -> "spglib.SpglibDataset | None":
-    cell = (atoms.cell.array, atoms.get_scaled_positions(wrap=False), atoms.numbers)
-    try:
-        return spglib.get_symmetry_dataset(cell, symprec=symprec)
-    except Exception as error:  # spglib announces exceptions of its own in place of None
-        logger.debug("spglib: %s", error)
-        return None
+def _space_group(
+    found: FoundSymmetry, operations: PrimitiveOperations, cell: IdealisedCell, symprec: float, tolerance: float
+) -> SpaceGroup:
+    lattice = cell.lattice
+    return SpaceGroup(
+        number=found.number,
+        international=found.international,
+        hall_number=found.hall_number,
+        point_group=found.point_group,
+        crystal_system=crystal_system_of(found.number),
+        symprec=symprec,
+        tolerance=tolerance,
+        primitive=Atoms(numbers=cell.numbers, scaled_positions=cell.positions, cell=lattice, pbc=True),
+        rotations=lattice.T @ operations.rotations @ np.linalg.inv(lattice).T,
+        fractional_rotations=operations.rotations,
+        translations=operations.translations,
+        permutations=cell.permutations,
+        lattice_shifts=cell.lattice_shifts,
+        atom_to_primitive=cell.atom_to_primitive,
+        idealisation_displacement=cell.displacement,
+    )
 
 
 def _trivial_group(atoms: Atoms, symprec: float) -> SpaceGroup:
@@ -158,6 +181,7 @@ def _trivial_group(atoms: Atoms, symprec: float) -> SpaceGroup:
         point_group="1",
         crystal_system="triclinic",
         symprec=symprec,
+        tolerance=0.0,
         primitive=primitive,
         rotations=np.eye(3)[None],
         fractional_rotations=np.eye(3, dtype=np.int64)[None],
@@ -167,184 +191,3 @@ def _trivial_group(atoms: Atoms, symprec: float) -> SpaceGroup:
         atom_to_primitive=np.arange(count),
         idealisation_displacement=0.0,
     )
-
-
-def _group_from_dataset(
-    atoms: Atoms, dataset: "spglib.SpglibDataset", symprec: float, tolerance: float
-) -> SpaceGroup | None:
-    """The group rebuilt from the Hall number; None if its operations do not map the atoms onto themselves."""
-    operations = _primitive_operations(int(dataset.hall_number), dataset.international[0])
-    rotations, translations = operations.rotations, operations.translations
-    # x_standard = P x + p (spglib), x_primitive = centring^-1 x_standard; lattices: the inverse transpose.
-    to_primitive = operations.from_standard @ dataset.transformation_matrix
-    lattice = np.linalg.inv(to_primitive).T @ atoms.cell.array
-    scaled = atoms.get_scaled_positions(wrap=False) @ to_primitive.T
-    scaled += operations.from_standard @ dataset.origin_shift
-
-    lattice = _symmetrised_lattice(lattice, rotations)
-    first, atom_to_primitive = np.unique(dataset.mapping_to_primitive, return_index=True, return_inverse=True)[1:]
-    if len(first) * round(abs(atoms.cell.volume / np.linalg.det(lattice))) != len(atoms):
-        return None
-    translated = scaled - scaled[first][atom_to_primitive]
-    translated -= np.round(translated)
-    counts = np.bincount(atom_to_primitive)
-    mean_shift = np.stack([np.bincount(atom_to_primitive, translated[:, k]) for k in range(3)], axis=1)
-    original = scaled[first] + mean_shift / counts[:, None]
-    numbers = atoms.numbers[first]
-
-    mapped = _site_permutations(original, numbers, rotations, translations, lattice, limit=max(4 * tolerance, 1e-4))
-    if mapped is None:
-        return None
-    permutations, shifts = mapped
-    # Position of atom a averaged over all g: g^-1 applied to where g should have carried it.
-    target = original[permutations] + shifts - translations[:, None, :]
-    positions = (target @ operations.inverse_rotations.swapaxes(1, 2)).mean(axis=0)
-    moved = np.linalg.norm((positions - original) @ lattice, axis=1).max()
-
-    cartesian = lattice.T @ rotations @ np.linalg.inv(lattice).T
-    return SpaceGroup(
-        number=int(dataset.number),
-        international=dataset.international,
-        hall_number=int(dataset.hall_number),
-        point_group=dataset.pointgroup.strip(),
-        crystal_system=next(name for last, name in _SYSTEM_BY_NUMBER if dataset.number <= last),
-        symprec=symprec,
-        primitive=Atoms(numbers=numbers, scaled_positions=positions, cell=lattice, pbc=True),
-        rotations=cartesian,
-        fractional_rotations=rotations,
-        translations=translations,
-        permutations=permutations,
-        lattice_shifts=shifts,
-        atom_to_primitive=atom_to_primitive.astype(np.int64),
-        idealisation_displacement=float(moved),
-    )
-
-
-@dataclass(frozen=True)
-class _Operations:
-    """Operations of a Hall setting in the primitive basis, one per rotation, identity first; read-only arrays.
-
-    ``rotations`` (G, 3, 3), their inverses, ``translations`` (G, 3), ``from_standard`` (3, 3): basis of the
-    conventional cell -> primitive basis.
-    """
-
-    rotations: IntArray
-    inverse_rotations: IntArray
-    translations: FloatArray
-    from_standard: FloatArray
-
-
-@functools.lru_cache(maxsize=530)
-def _primitive_operations(hall_number: int, centring_symbol: str) -> _Operations:
-    """See ``_Operations``; ``centring_symbol`` is the first letter of the Hermann-Mauguin symbol."""
-    database = spglib.get_symmetry_from_database(hall_number)
-    if database is None:
-        raise ValueError(f"spglib has no Hall number {hall_number}; valid ones are 1 to 530")
-    centring = np.array(CENTRING[centring_symbol])
-    inverse = np.linalg.inv(centring)
-    rotations = np.round(inverse @ database["rotations"] @ centring).astype(np.int64)
-    translations = database["translations"] @ inverse.T
-    first: IntArray = np.sort(np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)[1])
-    is_identity = (rotations[first] == np.eye(3, dtype=np.int64)).all(axis=(1, 2))
-    first = np.concatenate([first[is_identity], first[~is_identity]])
-    # The database rounds thirds and sixths to six digits or so: restore them.
-    exact = np.round(translations[first] * 24) / 24
-    translations = np.where(np.abs(exact - translations[first]) < 1e-4, exact, translations[first])
-    translations[0] = 0.0
-    rotations = rotations[first]
-    result = _Operations(rotations, np.round(np.linalg.inv(rotations)).astype(np.int64), translations, inverse)
-    for array in vars(result).values():
-        array.flags.writeable = False  # shared by all crystals of this setting
-    return result
-
-
-def _symmetrised_lattice(lattice: FloatArray, rotations: IntArray) -> FloatArray:
-    """The lattice (rows) with the group-averaged metric, strained without rotation from the given one."""
-    metric = lattice @ lattice.T
-    mean_metric = (rotations.swapaxes(1, 2) @ metric @ rotations).mean(axis=0)
-    inverse = np.linalg.inv(lattice)
-    squares, axes = np.linalg.eigh(inverse @ mean_metric @ inverse.T)
-    return lattice @ (axes * np.sqrt(squares)) @ axes.T
-
-
-#: Distances between images and atoms that are held at once (G x p x p of them, 24 bytes each and as much again).
-_TABLE_SIZE = 400_000
-
-
-def _site_permutations(
-    positions: FloatArray,
-    numbers: IntArray,
-    rotations: IntArray,
-    translations: FloatArray,
-    lattice: FloatArray,
-    limit: float,
-) -> tuple[IntArray, IntArray] | None:
-    """(G, p) permutations and (G, p, 3) lattice shifts; None if an image misses every atom by more than ``limit`` A."""
-    images = positions @ rotations.swapaxes(1, 2) + translations[:, None, :]
-    order, count = images.shape[:2]
-    permutations = np.empty((order, count), dtype=np.int64)
-    shifts = np.empty((order, count, 3), dtype=np.int64)
-    other_species = numbers[:, None] != numbers[None, :]
-    step = max(1, _TABLE_SIZE // count**2)
-    for start in range(0, order, step):
-        chosen = slice(start, start + step)
-        difference = images[chosen, :, None, :] - positions
-        whole = np.rint(difference)
-        apart = (difference - whole).reshape(-1, 3) @ lattice
-        squared = np.einsum("kx,kx->k", apart, apart).reshape(-1, count, count)
-        squared[:, other_species] = np.inf
-        nearest = squared.argmin(axis=2)
-        closest = np.take_along_axis(squared, nearest[:, :, None], axis=2)
-        if closest.max() > limit**2 or (np.sort(nearest, axis=1) != np.arange(count)).any():
-            return None
-        permutations[chosen] = nearest
-        shifts[chosen] = np.take_along_axis(whole, nearest[:, :, None, None], axis=2)[:, :, 0]
-    return permutations, shifts
-
-
-@dataclass(frozen=True)
-class EdgeOrbits:
-    """Orbits of directed edges whose receiver represents its atom orbit, under the receiver's site group.
-
-    Attributes:
-        representative: (O,) index of one edge of each orbit in the edge list that was passed in.
-        size: (O,) number of edges in the orbit.
-    """
-
-    representative: IntArray
-    size: IntArray
-
-
-def edge_orbits(group: SpaceGroup, receiver: IntArray, sender: IntArray, image: IntArray) -> EdgeOrbits:
-    """Group directed edges into orbits of the site-symmetry groups of their receivers (DESIGN.md section 6).
-
-    Args:
-        group: the space group.
-        receiver: (E,) primitive atoms; edges whose receiver is no representative are left out of the result.
-        sender: (E,) primitive atoms.
-        image: (E, 3) integer cell of the sender, the receiver being in cell 0.
-
-    Returns:
-        One representative per orbit and the orbit sizes. Integer arithmetic only, hence exact.
-    """
-    site_groups = group.site_groups
-    kept = np.flatnonzero(group.is_representative[receiver])
-    receiver, sender, image = receiver[kept], sender[kept], image[kept]
-    # Operation g carries (i, 0) -> (j, n) to (g i, t_i) -> (g j, W n + t_j), t being its lattice shifts. Only the
-    # operations of the receiver's site group are needed: one row per edge and operation.
-    which = np.flatnonzero(site_groups[:, receiver].T)
-    edge, operation = np.divmod(which, group.order)
-    carried_image = np.einsum("kxy,ky->kx", group.fractional_rotations[operation], image[edge])
-    carried_image += group.lattice_shifts[operation, sender[edge]] - group.lattice_shifts[operation, receiver[edge]]
-    span = int(np.abs(carried_image).max(initial=0)) * 2 + 1
-    digits = carried_image + span // 2
-    carried_sender = group.permutations[operation, sender[edge]]
-    code = ((carried_sender * span + digits[:, 0]) * span + digits[:, 1]) * span + digits[:, 2]
-    # The first operation of every edge is the identity. An edge represents its orbit if no operation makes its code
-    # smaller; the orbit has as many members as the site group has cosets of what leaves the edge in place.
-    first = np.flatnonzero(operation == 0)
-    own = code[first]
-    representative = np.flatnonzero(np.minimum.reduceat(code, first) == own) if len(first) else first
-    fixing = np.add.reduceat((code == own[edge]).astype(np.int64), first) if len(first) else first
-    size = site_groups.sum(axis=0)[receiver[representative]] // fixing[representative]
-    return EdgeOrbits(representative=kept[representative], size=size)

@@ -6,7 +6,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ase_comformer.crystals.space_group import SpaceGroup, edge_orbits
+from ase_comformer.crystals.orbits import edge_orbits
+from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.lattice_frame import lattice_frame, primitive_lattice
 from ase_comformer.graphs.neighbours import GraphSettings, Neighbours, neighbours

@@ -12,12 +12,11 @@ be enumerated.
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import spglib
 from ase import Atoms
 
+from ase_comformer.crystals.spglib_calls import find_symmetry
 from ase_comformer.errors import InvalidStructureError
 
 logger = logging.getLogger(__name__)
@@ -220,12 +219,7 @@ def primitive_lattice(atoms: Atoms, symprec: float = 1e-2) -> np.ndarray:
     cell = _checked(atoms.cell.array)
     if len(atoms) == 1:
         return cell
-    description: Any = (cell, atoms.get_scaled_positions(), atoms.get_atomic_numbers())
-    try:
-        dataset = spglib.get_symmetry_dataset(description, symprec=symprec)
-    except Exception as error:  # spglib 2.8 returns None on failure, later versions raise
-        logger.debug("spglib raised %s", error)
-        dataset = None
+    dataset = find_symmetry(atoms, symprec)
     formula = atoms.get_chemical_formula()
     if dataset is None:
         logger.warning("spglib failed on %s at symprec=%g: its cell is taken as primitive.", formula, symprec)

@@ -12,7 +12,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ase_comformer.crystals.space_group import CENTRING, SpaceGroup
+from ase_comformer.crystals.operations import CENTRING
+from ase_comformer.crystals.space_group import SpaceGroup
 
 FloatArray = NDArray[np.float64]
 Relation = dict[str, float]

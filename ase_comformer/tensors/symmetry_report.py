@@ -125,8 +125,10 @@ class SymmetryReport:
         international: Hermann-Mauguin symbol.
         point_group: e.g. ``"-43m"``.
         crystal_system: ``"triclinic"`` to ``"cubic"``.
-        symprec: A, tolerance of the search.
-        idealisation_displacement: A, how far an atom was from its symmetric position.
+        symprec: A, the largest distance by which idealisation was allowed to move an atom.
+        tolerance: A, the tolerance at which spglib found the group; zero where it found none.
+        idealisation_displacement: A, how far an atom was from its symmetric position, or a primitive lattice vector
+            from its symmetric value.
         properties: one entry per property that was passed in.
     """
 
@@ -136,6 +138,7 @@ class SymmetryReport:
     point_group: str
     crystal_system: str
     symprec: float
+    tolerance: float
     idealisation_displacement: float
     properties: Mapping[str, PropertySymmetry]
 
@@ -185,6 +188,7 @@ def symmetry_report(space_group: SpaceGroup, raw: Mapping[str, ArrayLike], toler
         point_group=space_group.point_group,
         crystal_system=space_group.crystal_system,
         symprec=space_group.symprec,
+        tolerance=space_group.tolerance,
         idealisation_displacement=space_group.idealisation_displacement,
         properties=properties,
     )

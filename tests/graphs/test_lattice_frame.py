@@ -12,6 +12,7 @@ from ase.geometry import minkowski_reduce as ase_minkowski_reduce
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ase_comformer.crystals import spglib_calls
 from ase_comformer.errors import InvalidStructureError
 from ase_comformer.graphs.lattice_frame import LatticeFrame, lattice_frame, minkowski_reduce, primitive_lattice
 
@@ -276,8 +277,13 @@ def test_noise_below_symprec_does_not_reach_the_primitive_lattice():
 def test_failure_of_spglib_keeps_the_cell_and_warns(monkeypatch, caplog):
     atoms = bulk("Cu", cubic=True)
 
+    class OwnError(Exception):
+        pass
+
     def fail(*_, **__):
-        raise RuntimeError("spacegroup type not found")
+        raise OwnError("spacegroup type not found")
+
+    monkeypatch.setattr(spglib_calls, "SpglibError", OwnError)
 
     for replacement in (fail, lambda *_, **__: None):
         caplog.clear()

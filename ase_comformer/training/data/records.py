@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from ase import Atoms
 
+from ase_comformer.crystals.point_groups import point_group_of
 from ase_comformer.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test", "withheld"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 DATA_VARIABLE = "ASE_COMFORMER_DATA"
-
-# First space group number of each crystal class, in the order of the International Tables.
-_POINT_GROUP_STARTS: tuple[tuple[int, str], ...] = (
-    (1, "1"), (2, "-1"), (3, "2"), (6, "m"), (10, "2/m"), (16, "222"), (25, "mm2"), (47, "mmm"), (75, "4"),
-    (81, "-4"), (83, "4/m"), (89, "422"), (99, "4mm"), (111, "-42m"), (123, "4/mmm"), (143, "3"), (147, "-3"),
-    (149, "32"), (156, "3m"), (162, "-3m"), (168, "6"), (174, "-6"), (175, "6/m"), (177, "622"), (183, "6mm"),
-    (187, "-6m2"), (191, "6/mmm"), (195, "23"), (200, "m-3"), (207, "432"), (215, "-43m"), (221, "m-3m"),
-)  # fmt: skip
 
 
 @dataclass
@@ -94,13 +87,6 @@ def _split_of_reduced(reduced_formula: str) -> Split:
     if bucket >= 5:
         return "train"
     return ("withheld", "withheld", "test", "test", "val")[bucket]  # type: ignore[return-value]
-
-
-def point_group_of(space_group_number: int) -> str:
-    """Crystal class (International symbol, standard setting) of a space group number 1 to 230."""
-    if not 1 <= space_group_number <= 230:
-        raise ValueError(f"space group number {space_group_number} is outside 1 to 230")
-    return next(symbol for start, symbol in reversed(_POINT_GROUP_STARTS) if space_group_number >= start)
 
 
 def data_folder(folder: str | Path | None = None) -> Path:

@@ -8,7 +8,6 @@ import os
 import numpy as np
 import pytest
 from pymatgen.core import Composition
-from spglib import get_spacegroup_type
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.training.data.records import (
@@ -18,7 +17,6 @@ from ase_comformer.training.data.records import (
     data_folder,
     formula_folds,
     load_records,
-    point_group_of,
     split_of,
     without_flags,
 )
@@ -73,23 +71,6 @@ def test_split_follows_the_published_rule():
 def test_split_of_nonsense_is_an_error(formula):
     with pytest.raises(ValueError, match=r"formula|Formula"):
         split_of(formula)
-
-
-def test_point_groups_agree_with_spglib():
-    symbols = {}
-    hall = 1
-    while len(symbols) < 230:
-        kind = get_spacegroup_type(hall)
-        symbols.setdefault(kind.number, kind.pointgroup_international)
-        hall += 1
-    for number, symbol in symbols.items():
-        assert point_group_of(number) == symbol.replace("-62m", "-6m2")
-
-
-@pytest.mark.parametrize("number", [0, 231])
-def test_point_group_outside_the_tables_is_an_error(number):
-    with pytest.raises(ValueError, match=str(number)):
-        point_group_of(number)
 
 
 def test_record_has_positions_labels_and_extras(tmp_path):

@@ -20,9 +20,9 @@ import numpy as np
 from ase import Atoms
 
 from ase_comformer import tensors
+from ase_comformer.crystals.point_groups import point_group_of
 from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.physics import moduli
-from ase_comformer.training.data.records import point_group_of
 from ase_comformer.training.data.sources.common import (
     Row,
     atoms_from_dict,
