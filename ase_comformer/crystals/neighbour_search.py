@@ -3,6 +3,7 @@
 The pairs come from vesin. Around it, cells are made harmless first: the cost of a search grows with the number of
 periodic images within the cut-off, which a skewed cell makes large for no reason (it is reduced, and the images are
 given in the cell that was passed in) and a nearly flat or very thin one makes absurd (it is refused, with the number).
+Wide empty space in directions without periodicity, which would be divided into boxes too, is folded.
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ _FEW_IMAGES = 7**3
 #: Images that even a reduced cell must not exceed. A crystal of one atom per A^3, ten times as dense as diamond, has
 #: some thousand within 6 A; a wire or needle with a period of 0.1 A as many.
 MOST_IMAGES = 20_000
-#: A: coordinates beyond this have lost the digits that forces need (float64 keeps 16 of them).
-FARTHEST_COORDINATE = 1e7
+#: A: coordinates beyond this have lost the digits that forces need.
+FARTHEST_COORDINATE = 1e6
+#: Neighbours of an atom, on the average, that a search may give: one atom per 0.5 A^3 has some 1,800 within 6 A.
+MOST_NEIGHBOURS = 2_000
+#: Boxes of one cut-off that a search may be divided into; vesin's own limit is 100,000, where some versions divide by
+#: zero if one direction has a single box.
+_MOST_BOXES = 50_000
+#: Atoms above which crowding is looked for before the search, which would be long and fill the memory.
+_MANY_ATOMS = 2_000
 
 
 class Pairs(NamedTuple):
@@ -61,7 +69,8 @@ def pairs_within(atoms: Atoms, cutoff: float, *, both_directions: bool = True) -
 
     Raises:
         InvalidStructureError: more than ``MOST_IMAGES`` periodic images within the cut-off (a nearly flat or very thin
-            cell), or coordinates beyond ``FARTHEST_COORDINATE``.
+            cell), more than ``MOST_NEIGHBOURS`` neighbours per atom (atoms packed absurdly), or coordinates beyond
+            ``FARTHEST_COORDINATE``.
 
     Example:
         >>> from ase.build import bulk
@@ -69,10 +78,18 @@ def pairs_within(atoms: Atoms, cutoff: float, *, both_directions: bool = True) -
         12
     """
     cell, transformation = _searchable_cell(atoms, cutoff)
+    points = np.ascontiguousarray(atoms.positions, dtype=np.float64)
+    if len(points) > _MANY_ATOMS:
+        _require_room(atoms, points, cutoff)
+    box, periodic, folds = _box(points, cell, atoms.pbc, cutoff)
     finder = NeighborList(cutoff=cutoff, full_list=both_directions)
-    receiver, sender, image, vector = finder.compute(
-        points=atoms.positions, box=cell, periodic=atoms.pbc, quantities="ijSD"
-    )
+    receiver, sender, image, vector = finder.compute(points=points, box=box, periodic=periodic, quantities="ijSD")
+    if folds is not None:  # what meets a part of the box that is no whole one is no pair
+        kept = (image % folds == 0).all(axis=1)
+        receiver, sender, image, vector = receiver[kept], sender[kept], image[kept] // folds, vector[kept]
+    neighbours = len(receiver) * (1 if both_directions else 2) / max(len(points), 1)
+    if neighbours > MOST_NEIGHBOURS:
+        raise _packed(atoms, f"{neighbours:,.0f} neighbours", cutoff)
     image = image.astype(np.int64)
     if transformation is not None:
         image = image @ transformation
@@ -128,6 +145,65 @@ def _searchable_cell(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.float64], 
     if reduced is None or transformation is None or images >= given:
         return cell, None
     return np.ascontiguousarray(reduced), np.asarray(transformation, dtype=np.int64)
+
+
+def _box(
+    points: NDArray[np.float64], cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64] | None]:
+    """Box and periodicity for the search, and into how many parts each vector was folded (None: into one).
+
+    Slabs, wires and what is very wide get a periodic box of their own along the directions without periodicity, too
+    wide for images to meet: vesin takes minutes for atoms far outside a box that is periodic in some directions, and
+    versions 0.5.4 to 0.5.7 lose pairs where it is turned. A box of too many parts is folded: its vectors are divided by
+    whole numbers, and of the pairs that are found those that differ by whole vectors are kept.
+    """
+    box = cell
+    if not pbc.all():
+        normals = _nonperiodic_normals(cell, pbc)
+        extent = np.ptp(points @ normals.T, axis=0)
+        if not pbc.any() and np.prod(extent / cutoff + 1) < _MOST_BOXES:
+            return cell, pbc, None
+        box = cell.copy()
+        box[~pbc] = normals * (extent + 2 * cutoff)[:, None]
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    parts = np.maximum(np.floor(heights / cutoff), 1.0)
+    folds = np.ones(3, dtype=np.int64)
+    scale = (_MOST_BOXES / np.prod(parts)) ** (1 / 3)
+    if scale < 1 and parts.min() * scale < 2:
+        while np.prod(parts) > _MOST_BOXES:
+            widest = int(np.argmax(parts))
+            parts[widest] = np.ceil(parts[widest] / 2)
+            folds[widest] *= 2
+    every_direction = np.ones(3, dtype=bool)
+    if (folds == 1).all():
+        return box, every_direction, None
+    return np.ascontiguousarray(box / folds[:, None]), every_direction, folds
+
+
+def _nonperiodic_normals(cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(m, 3) orthonormal directions normal to all periodic vectors."""
+    periodic = cell[pbc]
+    if not len(periodic):
+        return np.eye(3)
+    axes, _ = np.linalg.qr(np.concatenate([periodic, np.eye(3)]).T)
+    return np.asarray(axes.T[len(periodic) :])
+
+
+def _require_room(atoms: Atoms, points: NDArray[np.float64], cutoff: float) -> None:
+    """Refuse many atoms in one place before all their pairs are listed."""
+    _, counts = np.unique(np.floor(points * (3**0.5 / cutoff)).astype(np.int64), axis=0, return_counts=True)
+    crowd = float(np.square(counts).sum()) / len(points)  # atoms in the same box, whose diagonal is one cut-off
+    if crowd > MOST_NEIGHBOURS:
+        raise _packed(atoms, f"at least {crowd:,.0f} neighbours", cutoff)
+
+
+def _packed(atoms: Atoms, neighbours: str, cutoff: float) -> InvalidStructureError:
+    volume = f"; the cell has {atoms.cell.volume / len(atoms):.3g} Å³ per atom" if atoms.pbc.all() else ""
+    return InvalidStructureError(
+        f"An atom of {_formula(atoms)} has {neighbours} within {cutoff:.3g} Å on the average (at most "
+        f"{MOST_NEIGHBOURS:,}): the atoms are packed beyond anything physical{volume}. Check that positions and cell "
+        "are in Å."
+    )
 
 
 def _require_near_coordinates(atoms: Atoms) -> None:

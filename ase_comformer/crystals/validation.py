@@ -25,6 +25,9 @@ TOUCHING = 0.1
 _SEARCH = 1.5
 """Smallest cut-off (Å) of the neighbour search."""
 
+SMALLEST_VOLUME = 0.5
+"""A crystal with less volume per atom (Å³) is refused: carbon at 1 TPa has 2.5, hydrogen at 500 GPa 1.4."""
+
 _FLAT = 1e-6
 """A cell is flat when its volume is below this fraction of the product of its three lengths."""
 
@@ -47,7 +50,7 @@ def validate_atoms(
     Raises:
         InvalidStructureError: no atoms, not periodic in all three directions, NaN or infinite cell or
             positions, no volume, a lattice vector or an interatomic distance below ``minimum_distance``.
-        UnknownElementError: an element outside ``elements``.
+        UnknownElementError: an element outside ``elements``, or an atomic number that is none.
 
     Warns:
         UserWarning: initial magnetic moments or partial occupancies are set; both are ignored.
@@ -66,9 +69,11 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
         )
     if len(atoms) == 0:
         raise InvalidStructureError("The structure has no atoms (empty Atoms). Pass at least one atom.")
+    _validate_numbers(atoms)
     _validate_periodicity(atoms)
     _validate_cell(atoms, minimum_distance)
     _validate_positions(atoms)
+    _validate_density(atoms)
     if distances:
         validate_distances(atoms, minimum_distance)
     warn_about_ignored(atoms)
@@ -95,6 +100,7 @@ def validate_potential_structure(atoms: Atoms) -> None:
             f"{_formula(atoms)} is periodic along axis {missing[0]} (pbc={atoms.pbc.tolist()}), but that lattice "
             "vector is zero. Set it in Å, or switch the periodicity off."
         )
+    _validate_numbers(atoms)
     _validate_positions(atoms)
     if not np.isfinite(atoms.cell.array).all():
         raise InvalidStructureError(f"The cell has NaN or infinite entries: {atoms.cell.tolist()}. Set it in Å.")
@@ -169,6 +175,26 @@ def _validate_cell(atoms: Atoms, minimum_distance: float) -> None:
             "so atoms overlap "
             f"with their own periodic images (limit {minimum_distance} Å). Is the cell in Å, not in nm or "
             "fractional units?"
+        )
+
+
+def _validate_numbers(atoms: Atoms) -> None:
+    bad = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
+    if len(bad):
+        index = int(bad[0])
+        raise UnknownElementError(
+            f"Atom {index} has the atomic number {int(atoms.numbers[index])}, which is no element "
+            f"({len(bad)} of {len(atoms)} atoms). Remove ghost and dummy atoms (symbol X), or set the right element."
+        )
+
+
+def _validate_density(atoms: Atoms) -> None:
+    per_atom = float(atoms.cell.volume) / len(atoms)
+    if per_atom < SMALLEST_VOLUME:
+        raise InvalidStructureError(
+            f"{_formula(atoms)} has {per_atom:.3g} Å³ per atom (volume {atoms.cell.volume:.3g} Å³), denser than "
+            f"anything physical (limit {SMALLEST_VOLUME} Å³ per atom). Check that the cell is in Å and that no atoms "
+            "are duplicated."
         )
 
 

@@ -10,6 +10,7 @@ from ase.neighborlist import neighbor_list
 
 from ase_comformer.crystals.neighbour_search import MOST_IMAGES, pairs_within, periodic_images
 from ase_comformer.errors import InvalidStructureError
+from ase_comformer.testing import random_rotation, rotate_atoms
 
 QUARTZ_LIKE = Atoms(
     "SiO2", cell=[[4.9, 0, 0], [-2.4, 4.2, 0], [0.3, 0.2, 5.4]], pbc=True,
@@ -68,7 +69,7 @@ def test_nearly_flat_cells_and_needles_are_refused_at_once_with_the_number_of_im
 
 def test_far_away_coordinates_are_refused() -> None:
     atoms = bulk("Cu")
-    atoms.positions[0, 1] = 3e9
+    atoms.positions[0, 1] = 3e9  # Å
     with pytest.raises(InvalidStructureError, match=r"Atom 0 .* 3e\+09 Å.*wrap"):
         pairs_within(atoms, 5.0)
 
@@ -80,3 +81,44 @@ def test_images_are_counted_in_periodic_directions_only() -> None:
     assert periodic_images(np.zeros((3, 3)), np.array([True] * 3), 5.0) == np.inf
     slab = fcc111("Cu", (1, 1, 3))
     assert len(pairs_within(slab, 3.0).receiver) > 0
+
+
+def brute_force_count(atoms: Atoms, cutoff: float) -> int:
+    """Directed pairs, from every image of every atom in the cells next to its own."""
+    shifts = [range(-2, 3) if periodic else [0] for periodic in atoms.pbc]
+    images = np.stack(np.meshgrid(*shifts, indexing="ij"), axis=-1).reshape(-1, 3)
+    difference = atoms.positions[None] - atoms.positions[:, None]
+    distance = np.linalg.norm(difference + (images @ atoms.cell.array)[:, None, None], axis=-1)
+    return int((distance < cutoff).sum()) - len(atoms)
+
+
+@pytest.mark.parametrize("pbc", [(False,) * 3, (True, False, False), (True, True, False), (True,) * 3])
+@pytest.mark.parametrize("lengths", [(10, 4000, 4000), (1e5, 8, 9), (3e4, 3e4, 7), (40, 30, 20), (2e5, 1e5, 9)])
+def test_wide_and_narrow_boxes_give_the_pairs_of_brute_force(pbc: tuple[bool, ...], lengths: tuple) -> None:
+    """vesin would divide by zero, or take minutes, in some of them."""
+    generator = np.random.default_rng(1)
+    clusters = generator.random((6, 3)) * np.array(lengths)
+    positions = clusters[generator.integers(0, 6, 30)] + generator.normal(size=(30, 3)) * 1.5
+    atoms = Atoms("H30", positions=positions, cell=lengths, pbc=pbc)
+    pairs = pairs_within(atoms, 5.5)
+    assert len(pairs.receiver) == brute_force_count(atoms, 5.5) > 100
+    rebuilt = atoms.positions[pairs.sender] - atoms.positions[pairs.receiver] + pairs.image @ atoms.cell.array
+    np.testing.assert_allclose(rebuilt, pairs.vector, atol=1e-9)
+    assert not pairs.image[:, ~atoms.pbc].any()
+
+
+def test_slabs_and_wires_whose_cell_is_turned_have_the_same_pairs() -> None:
+    generator = np.random.default_rng(2)
+    for pbc in ((True, True, False), (False, True, False)):
+        atoms = QUARTZ_LIKE.repeat((2, 2, 1))
+        atoms.pbc = pbc
+        turned = rotate_atoms(atoms, random_rotation(generator))
+        np.testing.assert_allclose(sorted_distances(turned, 5.0), sorted_distances(atoms, 5.0), atol=1e-9)
+
+
+@pytest.mark.parametrize(("count", "pbc"), [(3000, False), (60, True)])
+def test_atoms_packed_absurdly_are_refused_before_memory_is_filled(count: int, pbc: bool) -> None:
+    generator = np.random.default_rng(3)
+    atoms = Atoms(f"H{count}", positions=generator.random((count, 3)) * 1.2, cell=[1.2] * 3, pbc=pbc)
+    with pytest.raises(InvalidStructureError, match=r"neighbours within 5.5 Å.*packed beyond anything physical"):
+        pairs_within(atoms, 5.5)

@@ -5,7 +5,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from ase_comformer.crystals.validation import validate_atoms, validate_elements
+from ase_comformer.crystals.validation import (
+    validate_atoms,
+    validate_elements,
+    validate_potential_structure,
+    validate_structure,
+)
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
 
 
@@ -153,3 +158,24 @@ def test_partial_occupancy_warns(crystal):
     crystal.info["occupancy"] = {"0": {"Na": 0.5, "K": 0.5}, "1": {"Cl": 1.0}}
     with pytest.warns(UserWarning, match="occupancies"):
         validate_atoms(crystal)
+
+
+@pytest.mark.parametrize("number", [0, -1, 119, 200])
+def test_an_atomic_number_that_is_no_element_is_refused_with_its_atom(crystal, number):
+    crystal.numbers[1] = number
+    for check in (validate_structure, validate_potential_structure):
+        with pytest.raises(UnknownElementError, match=f"Atom 1 has the atomic number {number}, which is no element"):
+            check(crystal)
+
+
+def test_absurd_density_is_refused_with_the_volume_per_atom():
+    points = np.stack(np.meshgrid(*[np.arange(4)] * 3), axis=-1).reshape(-1, 3) / 4
+    packed = Atoms("H64", scaled_positions=points, cell=[2.4] * 3, pbc=True)  # 0.6 Å apart
+    for check in (validate_structure, validate_potential_structure):
+        with pytest.raises(InvalidStructureError, match=r"0\.216 Å³ per atom.*denser than anything physical"):
+            check(packed)
+
+
+def test_the_densest_matter_known_passes():
+    validate_structure(bulk("C", "diamond", a=2.72))  # 2.5 Å³ per atom, 1 TPa
+    validate_structure(bulk("H", "bcc", a=1.4))  # metallic hydrogen
