@@ -13,8 +13,9 @@ from rich.table import Table
 from ase_comformer import GMTNetCalculator
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.physics.elasticity import ElasticFit, elastic_tensor_from_stress
-from ase_comformer.physics.moduli import modulus_metrics, voigt_reuss_hill
+from ase_comformer.physics.moduli import voigt_reuss_hill
 from ase_comformer.training.data.records import Record, load_records
+from ase_comformer.training.evaluation.modulus_metrics import modulus_metrics
 from benchmarks.surface import Clock, Relaxation, one_thread, parser, prepare_console, relax, spread, verdict
 
 BULK, SHEAR = 12.0, 13.0

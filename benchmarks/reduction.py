@@ -94,7 +94,7 @@ def targets_of(samples: Sequence[Sample], properties: Sequence[str]) -> Targets:
             first = [np.unique(sample.group.atom_to_primitive, return_index=True)[1] for sample in samples]
             labels = [label[index] for label, index in zip(labels, first, strict=True)]
             counts = torch.tensor([len(label) for label in labels])
-            targets.crystal_of_row = torch.repeat_interleave(torch.arange(len(samples)), counts)
+            targets.crystal_of_row[name] = torch.repeat_interleave(torch.arange(len(samples)), counts)
             values = np.concatenate(labels)
         else:
             values = np.stack(labels)

@@ -96,6 +96,13 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
     order, nodes = group.order, len(representatives)
     vector_mean = share @ group.rotations.reshape(order, 9)
     tensor_mean = share @ rotation_l2(group.rotations).reshape(order, 25)
+    site_parts: dict[str, Tensor] = {}
+    if settings.site_operations:
+        node, operation = np.nonzero(in_site_group.T)
+        site_parts = {
+            "site_rotation": torch.from_numpy(group.rotations[operation]),
+            "site_node": torch.from_numpy(node.astype(np.int64)),
+        }
     return CrystalGraph(
         numbers=torch.from_numpy(primitive.numbers[representatives].astype(np.int64)),
         node_crystal=torch.zeros(nodes, dtype=torch.int64),
@@ -111,6 +118,7 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         site_tensor_projector=torch.from_numpy(tensor_mean.reshape(nodes, 5, 5)),
         operation_rotation=torch.from_numpy(group.rotations),
         operation_crystal=torch.zeros(order, dtype=torch.int64),
+        **site_parts,
         **crystal_parts(primitive.cell.array[None], np.array([len(primitive)])),
         **_frame_parts(primitive.cell.array if settings.lattice_frame else None),
         **reciprocal_fields(primitive, settings.reciprocal_cutoff),

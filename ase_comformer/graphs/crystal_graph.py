@@ -42,6 +42,9 @@ class CrystalGraph:
         site_tensor_projector: (n, 5, 5) mean of D2(R) over the site group; None in a plain graph.
         operation_rotation: (O, 3, 3) point groups of the crystals, one after the other; None in a plain graph.
         operation_crystal: (O,) crystal of each operation.
+        site_rotation: (S, 3, 3) site groups of the nodes, one after the other; None in a plain graph, and where the
+            settings do not ask for them.
+        site_node: (S,) node of each operation of a site group.
         frame_vector: (F, 3) A, candidates of the lattice frame (``lattice_frame.py``), with ``frame_slot`` (F,),
             ``frame_weight`` (F,) and ``frame_crystal`` (F,).
         atom_position: (A, 3) A, of graphs with reciprocal vectors.
@@ -68,6 +71,8 @@ class CrystalGraph:
     site_tensor_projector: Tensor | None = graph_field("node", padding="identity", optional=True)
     operation_rotation: Tensor | None = graph_field("operation", padding="identity", optional=True)
     operation_crystal: Tensor | None = graph_field("operation", "crystal", padding="last", optional=True)
+    site_rotation: Tensor | None = graph_field("site", padding="identity", optional=True)
+    site_node: Tensor | None = graph_field("site", "node", padding="last", optional=True)
     frame_vector: Tensor | None = graph_field("frame", padding=1, optional=True)
     frame_slot: Tensor | None = graph_field("frame", optional=True)
     frame_weight: Tensor | None = graph_field("frame", optional=True)

@@ -25,6 +25,7 @@ class GraphSettings:
         lattice_frame: add iComFormer's lattice frame to every crystal.
         reciprocal_cutoff: 1/A, of the reciprocal vectors (``reciprocal_vectors``) that are added to every crystal;
             none where zero.
+        site_operations: add the site groups to reduced graphs, for per-atom tensors of rank 3 and more.
     """
 
     kind: str = "radius"
@@ -33,6 +34,7 @@ class GraphSettings:
     tolerance: float = 1e-3
     lattice_frame: bool = False
     reciprocal_cutoff: float = 0.0
+    site_operations: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in GRAPH_KINDS:

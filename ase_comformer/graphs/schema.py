@@ -22,7 +22,7 @@ from torch import Tensor
 Batch = TypeVar("Batch")
 
 #: What the rows of a field may count.
-COUNTED = ("node", "edge", "atom", "crystal", "operation", "frame")
+COUNTED = ("node", "edge", "atom", "crystal", "operation", "site", "frame")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ STRUCTURES = ("metals", "slabs", "molecules")
 
 # What a declaration that leaves them out gets: they serve any tensor.
 _HEAD = Lazy("ase_comformer.nn.heads.generic:GenericHead")
-_LOSS = Lazy("ase_comformer.training.tasks.losses:scaled_tensor_loss")
 _METRICS = (Lazy("ase_comformer.training.evaluation.measures:tensor_errors"),)
 _BASELINES = (
     Lazy("ase_comformer.training.evaluation.baselines:zero"),
@@ -89,7 +88,7 @@ class TensorProperty:
         built_on: properties that the head reads, predicted before it.
         head: ``(widths, ...) -> nn.Module``, see ``nn.heads``; for "potential" None.
         scale: typical size of the tensor (Frobenius norm) in ``unit``; heads start there and losses are relative to it.
-        loss: ``(predictions (r, ...), labels (r, ...)) -> (r,)``.
+        loss: ``(predictions (r, ...), labels (r, ...)) -> (r,)``; error relative to label and ``scale`` where None.
         derived_labels: further labels.
         extra: name of the extra of a record that holds the label where it is not among the labels.
         unfit_flags: beginnings of flags that make a label unfit for training.
@@ -120,7 +119,7 @@ class TensorProperty:
     built_on: tuple[str, ...] = ()
     head: Lazy | None = _HEAD
     scale: float = 1.0
-    loss: Lazy = _LOSS
+    loss: Lazy | None = None
     derived_labels: tuple[DerivedLabel, ...] = ()
     extra: str = ""
     unfit_flags: tuple[str, ...] = ()
@@ -179,3 +178,10 @@ class TensorProperty:
     def parity(self) -> int:
         """Sign under inversion: (-1)**rank for polar tensors, the opposite for axial ones."""
         return (-1 if self.rank % 2 else 1) * (-1 if self.is_axial else 1)
+
+    @cached_property
+    def training_loss(self) -> Lazy:
+        """The loss, also where the declaration leaves it out."""
+        if self.loss is not None:
+            return self.loss
+        return Lazy("ase_comformer.training.tasks.losses:scaled_tensor_loss", {"scale": self.scale})

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from ase_comformer.errors import check_choice
+from ase_comformer.errors import UnknownNameError, check_choice
 from ase_comformer.properties import electric, electromechanical, mechanical, potential_energy_surface, scalars
 from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.lazy import Lazy
 
 PropertyName: TypeAlias = str
 """Public name of a registered property."""
@@ -54,6 +55,7 @@ def register(entry: TensorProperty) -> TensorProperty:
 
     Example:
         >>> from ase_comformer.properties.entry import TensorProperty
+    from ase_comformer.properties.lazy import Lazy
         >>> with temporary_registry():
         ...     raman = TensorProperty("raman_tensor", "R", "ijk=jik", "A^2", "derivative of chi", per_atom=True)
         ...     register(raman).irreps
@@ -85,15 +87,20 @@ def tensor_property(name: PropertyName) -> TensorProperty:
     """Return the registry entry of ``name``; an unknown name first makes installed extensions load.
 
     Raises:
-        UnknownNameError: no such property; the message lists the valid names.
+        UnknownNameError: no such property; the message lists the valid names, and says how extensions are found.
     """
     entry = _registered.get(name) if isinstance(name, str) else None
     if entry is not None:
         return entry
-    from ase_comformer.properties.plugins import load_installed_plugins
+    from ase_comformer.properties.plugins import VARIABLE, load_installed_plugins
 
     load_installed_plugins()
-    return _registered[check_choice(name, _registered, "property")]
+    try:
+        return _registered[check_choice(name, _registered, "property")]
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"{error}. If an extension declares it, import that file first or list it in {VARIABLE}"
+        ) from None
 
 
 def names_by_route(route: str) -> tuple[PropertyName, ...]:
@@ -107,6 +114,12 @@ def label_owner(name: str) -> PropertyName:
         if any(label.name == name for label in entry.derived_labels):
             return entry.name
     return tensor_property(name).name
+
+
+def label_loss(name: str) -> Lazy:
+    """Return the loss of a label: that of a property, or of a derived label."""
+    entry = tensor_property(label_owner(name))
+    return next((label.loss for label in entry.derived_labels if label.name == name), entry.training_loss)
 
 
 def table() -> str:

@@ -98,12 +98,7 @@ def _rotated(tensor: Array, rotation: Array, entry: TensorProperty) -> Array:
     if entry.voigt is None and entry.rank == 2:
         return rotation @ tensor @ rotation.swapaxes(-1, -2)
     if entry.voigt is None:
-        rest = 3 ** (entry.rank - 1)
-        turned = tensor.reshape(*tensor.shape[: tensor.ndim - entry.rank], 3, rest)
-        for _ in range(entry.rank):  # turn the first index, then make it the last
-            turned = (rotation @ turned).swapaxes(-1, -2)
-            turned = turned.reshape(*turned.shape[:-2], 3, rest)
-        return turned.reshape(*turned.shape[:-2], *entry.cartesian_shape)
+        return rotate_cartesian(tensor, rotation, entry.rank)
     right = mandel_rotation(rotation)
     mandel = voigt_to_mandel(tensor, entry.voigt)
     if entry.shape == (6,):
@@ -112,6 +107,16 @@ def _rotated(tensor: Array, rotation: Array, entry: TensorProperty) -> Array:
         left = right if entry.shape == (6, 6) else rotation
         turned = left @ mandel @ right.swapaxes(-1, -2)
     return mandel_to_voigt(turned, entry.voigt)
+
+
+def rotate_cartesian(tensor: Array, rotation: Array, rank: int) -> Array:
+    """Turn every index of polar Cartesian tensors (..., 3, ..., 3) of a rank by rotations (..., 3, 3)."""
+    rest = 3 ** (rank - 1)
+    turned = tensor.reshape(*tensor.shape[: tensor.ndim - rank], 3, rest)
+    for _ in range(rank):  # turn the first index, then make it the last
+        turned = (rotation @ turned).swapaxes(-1, -2)
+        turned = turned.reshape(*turned.shape[:-2], 3, rest)
+    return turned.reshape(*turned.shape[:-2], *(3,) * rank)
 
 
 def reorder_voigt(tensor: Array, property_name: str, *, source: str, target: str) -> Array:
@@ -194,7 +199,9 @@ def from_irreps(property_name: str, coefficients: Array) -> Array:
     coefficients = floating(coefficients)
     decode = like(_documented_basis(entry)[1], coefficients)
     check_trailing(coefficients, (decode.shape[1],), f"irreps coefficients of {property_name}")
-    return (coefficients @ decode.swapaxes(-1, -2)).reshape(*coefficients.shape[:-1], *entry.shape)
+    documented = coefficients @ decode.swapaxes(-1, -2)
+    # of one number there is no shape to give
+    return documented.reshape(*coefficients.shape[:-1], *entry.shape) if entry.rank else documented[..., 0]
 
 
 @dataclass(frozen=True)

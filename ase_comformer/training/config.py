@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ase_comformer.properties.plugins import load_plugins
+
 
 @dataclass
 class TrainingConfig:
@@ -12,6 +14,7 @@ class TrainingConfig:
 
     Attributes:
         name: of the run and of the weights.
+        plugins: files (beside the TOML file) and modules that register further properties, see ``properties.plugins``.
         architecture: key of ``nn.ARCHITECTURES``; ``arguments`` are its constructor's.
         datasets: names of ``data.DATASETS``; ``repeat`` draws a data set several times per epoch.
         properties: labels to fit, ``moduli`` (bulk and shear modulus) included.
@@ -51,6 +54,7 @@ class TrainingConfig:
     initial: str = ""
     initial_share: float = 0.0
     notes: str = ""
+    plugins: list[str] = field(default_factory=list)
     fraction: float = 1.0
     share: dict[str, float] = field(default_factory=dict)
     samples_per_epoch: int = 16384
@@ -74,7 +78,13 @@ class TrainingConfig:
 
     @classmethod
     def read(cls, path: Path) -> "TrainingConfig":
-        """Parse a TOML file; ``base`` names a file beside it whose keys it overrides; unknown keys are an error."""
+        """Parse a TOML file and load its plugins.
+
+        ``base`` names a file beside it whose keys it overrides.
+
+        Raises:
+            ValueError: unknown keys; the message lists the valid ones.
+        """
         content: dict[str, Any] = {}
         for part in _with_bases(path):
             content |= tomllib.loads(part.read_text(encoding="utf-8"))
@@ -82,14 +92,20 @@ class TrainingConfig:
         unknown = sorted(set(content) - set(cls.__dataclass_fields__))
         if unknown:
             raise ValueError(f"{path}: unknown keys {unknown}; valid ones: {', '.join(cls.__dataclass_fields__)}")
+        load_plugins(content.get("plugins", ()), path.parent)
         return cls(**content)
 
 
 def copy_config(path: Path, target: Path) -> None:
-    """Copy a TOML file to ``target``, and the files it builds on beside it."""
+    """Copy a TOML file to ``target``, and beside it the files that it builds on and its plugins."""
     target.write_bytes(path.read_bytes())
     for base in _with_bases(path)[:-1]:
         (target.parent / base.name).write_bytes(base.read_bytes())
+    for plugin in tomllib.loads(path.read_text(encoding="utf-8")).get("plugins", ()):
+        if plugin.endswith(".py") and not Path(plugin).is_absolute():
+            copy = target.parent / plugin
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes((path.parent / plugin).read_bytes())
 
 
 def _with_bases(path: Path) -> list[Path]:

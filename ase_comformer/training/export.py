@@ -20,7 +20,6 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.models.registry import save_weights
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential
-from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import load_frames
@@ -30,10 +29,9 @@ from ase_comformer.training.evaluation.calibration import fit_uncertainty
 
 logger = logging.getLogger(__name__)
 
-#: Functional of energies, forces and stresses: that of the labelling potential.
-POTENTIAL_FUNCTIONAL = "PBE (Hubbard U as in the Materials Project, uncorrected energies)"
-
 CHECKPOINTS = ("best", "last")
+#: What a card says of a data set of one's own.
+_UNSTATED = {"source": "not stated", "licence": "not stated", "citation": "not stated"}
 
 #: Source, licence and citation of every data set (the data package's README, table "Provenance").
 PROVENANCE: dict[str, dict[str, str]] = {
@@ -167,7 +165,7 @@ def run(
         "properties": {
             prop: {
                 "elements": _elements(config, prop, data),
-                "functional": FUNCTIONALS.get(prop, POTENTIAL_FUNCTIONAL),
+                "functional": tensor_property(prop).functional,
                 "kind": tensor_property(prop).description,
             }
             for prop in kept
@@ -182,12 +180,17 @@ def run(
             "initial_share": config.initial_share,
             "notes": config.notes,
             "validation_loss": facts.get("validation_loss", {}),
-            "provenance": {dataset: PROVENANCE[dataset] for dataset in config.datasets},
+            "provenance": {dataset: provenance_of(dataset) for dataset in config.datasets},
         },
         "metrics": {},
     }
     fields["card"] = _card(name, config, fields, sum(value.numel() for value in network.parameters()))
     return save_weights(network, weights, name, fields)
+
+
+def provenance_of(dataset: str) -> dict[str, str]:
+    """Return source, licence and citation of a data set."""
+    return PROVENANCE.get(dataset, _UNSTATED)
 
 
 def trained_network(
@@ -242,9 +245,8 @@ def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], paramete
         for prop, entry in fields["properties"].items()
     )
     sources = "\n".join(
-        f"- `{dataset}`: {PROVENANCE[dataset]['source']}. Licence: {PROVENANCE[dataset]['licence']}. "
-        f"Cite: {PROVENANCE[dataset]['citation']}."
-        for dataset in config.datasets
+        f"- `{dataset}`: {source['source']}. Licence: {source['licence']}. Cite: {source['citation']}."
+        for dataset, source in fields["training"]["provenance"].items()
     )
     origin = fields["training"]
     history = f"{config.notes.strip()}\n\n" if config.notes else ""

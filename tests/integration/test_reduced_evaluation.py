@@ -23,7 +23,7 @@ from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential, derivatives
-from ase_comformer.nn.architectures.tensor_network import TENSOR_NETWORK_PROPERTIES
+from ase_comformer.properties.registry import SHIPPED_HEADS
 from ase_comformer.testing import REDUCED_EVALUATION, change_cell, permute_atoms, shift_origin, supercell
 from ase_comformer.training.data.records import data_folder, load_records
 
@@ -37,7 +37,7 @@ WIDTHS = {"scalars": 16, "vectors": 8, "layers": 3, "radial": 6, "hidden": 16}
 NETWORKS: dict[str, tuple[str, dict]] = {
     "TensorNetwork": (
         "TensorNetwork",
-        {**WIDTHS, "crystal": 16, "high": 4, "properties": TENSOR_NETWORK_PROPERTIES, "graph_settings": RADIUS},
+        {**WIDTHS, "crystal": 16, "high": 4, "properties": (*SHIPPED_HEADS, "band_gap"), "graph_settings": RADIUS},
     ),
     "Potential": ("Potential", {**WIDTHS, "graph_settings": {**RADIUS, "reciprocal_cutoff": 1.6}}),
     "eComFormer": ("EComFormer", {"width": 16, "channels": 4, "graph_settings": RADIUS}),
@@ -210,7 +210,7 @@ def test_reduced_evaluation_equals_the_plain_one(name: str):
 @pytest.mark.parametrize("name", ["TensorNetwork", "Potential"])
 def test_no_property_is_left_out(name: str):
     of_potential = ("energy", "energies", "forces", "stress", "features", "dipoles")
-    given = TENSOR_NETWORK_PROPERTIES if name == "TensorNetwork" else of_potential
+    given = (*SHIPPED_HEADS, "band_gap") if name == "TensorNetwork" else of_potential
     assert set(plain_results(name)[0]) == set(given) >= set(network(name).properties)
 
 

@@ -9,12 +9,13 @@ from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.graphs.crystal_graph import collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn import ensemble
-from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS, TensorNetwork
+from ase_comformer.nn.architectures.tensor_network import TensorNetwork
 from ase_comformer.nn.ensemble import Ensemble
 from ase_comformer.nn.layers.stacked import repeated
+from ase_comformer.properties.registry import SHIPPED_HEADS
 from ase_comformer.tensors.forms import to_cartesian
 
-NAMES = tuple(FUNCTIONALS)
+NAMES = SHIPPED_HEADS
 SETTINGS = GraphSettings(cutoff=4.0)
 
 

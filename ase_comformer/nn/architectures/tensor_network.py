@@ -2,13 +2,14 @@
 
 ``forward`` takes a batch of crystals, plain or symmetry-reduced, and returns the asked properties in their documented
 form. Labels of different functionals train one network through a fidelity embedding; a prediction follows the
-functional that most labels of the property were computed with (``FUNCTIONALS``).
+functional of the property's registry entry. Which properties there are, and their heads, is read from the registry.
 """
 
 import copy
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -17,31 +18,18 @@ from torch import Tensor, nn
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
-from ase_comformer.nn.heads.tensor_heads import BornHead, ElasticHead, HeadInput, LogMatrixHead, PiezoelectricHead, pool
+from ase_comformer.nn.heads.common import HeadInput, Widths, pool
 from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER, CartesianTrunk, EdgeGeometry
-from ase_comformer.nn.layers.stacked import Embedding, Linear, per_row, rows_of, stack_networks
-
-#: Properties with a head, and the functional that predictions follow.
-FUNCTIONALS = {
-    "dielectric_tensor": "PBEsol",
-    "static_dielectric_tensor": "PBEsol",
-    "born_effective_charges": "PBEsol",
-    "elastic_tensor": "PBE",
-    "piezoelectric_tensor": "PBE",
-    "formation_energy": "PBE",
-}
-#: Labels that only teach the trunk; never shipped. Their functional is PBE whatever the record's tensors follow.
-AUXILIARY = {"band_gap": "PBE"}
-TENSOR_NETWORK_PROPERTIES = (*FUNCTIONALS, *AUXILIARY)
-#: All labels of these are PBE, so the fidelity of a record does not apply to them.
-_ONE_FUNCTIONAL = ("formation_energy", "band_gap")
+from ase_comformer.nn.layers.stacked import Embedding, Linear, per_row, stack_networks
+from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.registry import PROPERTIES, SHIPPED_HEADS, tensor_property
 
 
 class TensorNetwork(nn.Module):
     """Trunk and heads; see the module docstring.
 
     Args:
-        properties: which heads it has, from ``TENSOR_NETWORK_PROPERTIES``.
+        properties: which heads it has, names of registered properties with a head.
         graph_settings: the graph it reads (radius), as a dict or ``GraphSettings``.
         scalars, vectors, layers, radial, hidden: the trunk (``CartesianTrunk``).
         crystal: width of the pooled crystal features.
@@ -53,7 +41,7 @@ class TensorNetwork(nn.Module):
     def __init__(
         self,
         *,
-        properties: Sequence[str] = tuple(FUNCTIONALS),
+        properties: Sequence[str] = SHIPPED_HEADS,
         graph_settings: GraphSettings | dict[str, Any] | None = None,
         scalars: int = 64,
         vectors: int = 32,
@@ -70,9 +58,13 @@ class TensorNetwork(nn.Module):
         self.graph_settings = settings or GraphSettings()
         self.properties = tuple(properties)
         self.fidelities = tuple(fidelities)
-        unknown = [name for name in self.properties if name not in TENSOR_NETWORK_PROPERTIES]
+        entries = _entries_with_heads(self.properties)
+        unknown = [entry.functional for entry in entries if entry.functional not in self.fidelities]
         if unknown:
-            raise UnknownNameError(f"no head for {unknown}; choose from {', '.join(TENSOR_NETWORK_PROPERTIES)}")
+            raise UnknownNameError(
+                f"predictions follow the functionals {sorted(set(unknown))}, which are not among fidelities = "
+                f"{list(self.fidelities)}: add them there"
+            )
         if self.graph_settings.kind != "radius":
             raise UnknownNameError(f"the default network needs a radius graph, not {self.graph_settings.kind!r}")
         self.arguments: dict[str, Any] = {
@@ -102,23 +94,12 @@ class TensorNetwork(nn.Module):
         self.crystal = nn.Sequential(
             Linear(crystal + 1, crystal), nn.SiLU(), nn.Dropout(dropout), Linear(crystal, crystal)
         )
-        widths = {"scalars": scalars, "vectors": vectors, "crystal": crystal}
-        edge_widths = {**widths, "radial": radial, "hidden": hidden, "high": high}
-        makers = {
-            # geometric mean of eps - 1: e^1.2 = 3.3, between e^-1.0 and e^3.4; no eigenvalue of eps beyond 96
-            "dielectric_tensor": lambda: LogMatrixHead(**widths, centre=1.2, span=2.2),
-            # ionic part: e^1.5 = 4.5, between e^-3.5 and e^6.5
-            "static_dielectric_tensor": lambda: LogMatrixHead(**widths, centre=1.5, span=5.0, anisotropy=3.0),
-            "born_effective_charges": lambda: BornHead(**widths),
-            "elastic_tensor": lambda: ElasticHead(**edge_widths),
-            "piezoelectric_tensor": lambda: PiezoelectricHead(**edge_widths),
-            "formation_energy": lambda: _scalar_head(crystal),
-            "band_gap": lambda: _scalar_head(crystal),
-        }
-        needed = [name for name in TENSOR_NETWORK_PROPERTIES if name in self.properties]
-        if "static_dielectric_tensor" in needed and "dielectric_tensor" not in needed:
-            raise UnknownNameError("static_dielectric_tensor = electronic + ionic needs dielectric_tensor beside it")
-        self.heads = nn.ModuleDict({name: makers[name]() for name in needed})
+        widths = Widths(scalars=scalars, vectors=vectors, crystal=crystal, radial=radial, hidden=hidden, high=high)
+        self.heads = nn.ModuleDict(
+            {entry.name: entry.head.load()(entry, widths) for entry in entries if entry.head is not None}
+        )
+        if any(getattr(head, "needs_site_operations", False) for head in self.heads.values()):
+            self.graph_settings = replace(self.graph_settings, site_operations=True)
         self.element_reference: Tensor
         self.register_buffer("element_reference", torch.zeros(MAX_ATOMIC_NUMBER + 1))
 
@@ -162,7 +143,7 @@ class TensorNetwork(nn.Module):
         Args:
             graph: B crystals with A atoms.
             properties: from ``self.properties``.
-            fidelity: (B,) index into ``fidelities``; where None, each property follows ``FUNCTIONALS``.
+            fidelity: (B,) index into ``fidelities``; where None, each property follows the functional of its entry.
             edge: what ``edge_geometry`` made of ``graph``, or that of a network with the same ``geometry``.
 
         Returns:
@@ -177,33 +158,42 @@ class TensorNetwork(nn.Module):
         density = torch.log(graph.volume / graph.atom_count) - math.log(20.0)
         crystal = self.crystal(torch.cat([pooled, density.unsqueeze(1).to(pooled.dtype)], dim=1)) + pooled
 
-        def given(name: str) -> HeadInput:
-            if fidelity is None or name in _ONE_FUNCTIONAL:
-                functional = FUNCTIONALS.get(name) or AUXILIARY[name]
-                token = self.fidelity.weight[..., self.fidelities.index(functional), :]
+        result: dict[str, Tensor] = {}
+
+        def evaluate(name: str) -> None:
+            entry = tensor_property(name)
+            for other in entry.built_on:
+                if other not in result:
+                    evaluate(other)
+            if fidelity is None or entry.has_one_functional:
+                token = self.fidelity.weight[..., self.fidelities.index(entry.functional), :]
                 token = per_row(token, len(crystal), dimensions=1)
             else:
                 token = self.fidelity(fidelity)
-            return HeadInput(graph, edge, node, nn.functional.silu(crystal + token))
+            given = HeadInput(graph, edge, node, nn.functional.silu(crystal + token), self.element_reference, result)
+            result[name] = self.heads[name](given)
 
-        result: dict[str, Tensor] = {}
-        if "dielectric_tensor" in properties or "static_dielectric_tensor" in properties:
-            identity = torch.eye(3, dtype=pooled.dtype, device=pooled.device)
-            result["dielectric_tensor"] = identity + self.heads["dielectric_tensor"](given("dielectric_tensor"))
         for name in properties:
-            if name == "static_dielectric_tensor":
-                result[name] = result["dielectric_tensor"] + self.heads[name](given(name))
-            elif name == "formation_energy":
-                energies = self.element_reference
-                of_atoms = energies[graph.numbers] if energies.dim() == 1 else rows_of(energies, graph.numbers)
-                reference = pool(graph, of_atoms)
-                result[name] = self.heads[name](given(name).crystal).squeeze(1) + reference
-            elif name == "band_gap":
-                result[name] = nn.functional.softplus(self.heads[name](given(name).crystal).squeeze(1))
-            elif name != "dielectric_tensor":
-                result[name] = self.heads[name](given(name))
+            if name not in result:
+                evaluate(name)
         return {name: result[name] for name in properties}
 
 
-def _scalar_head(width: int) -> nn.Sequential:
-    return nn.Sequential(Linear(width, width), nn.SiLU(), Linear(width, 1))
+def _entries_with_heads(names: Sequence[str]) -> list[TensorProperty]:
+    """Registry entries of properties, in the order of the registry whatever that of ``names``.
+
+    Raises:
+        UnknownNameError: a name has no head, or something that it is built on is missing.
+    """
+    unknown = [name for name in names if tensor_property(name).head is None]
+    if unknown:
+        choices = (name for name, entry in PROPERTIES.items() if entry.head is not None)
+        raise UnknownNameError(f"no head for {unknown}; choose from {', '.join(choices)}")
+    entries = [entry for name, entry in PROPERTIES.items() if name in names]
+    for entry in entries:
+        missing = [name for name in entry.built_on if name not in names]
+        if missing:
+            raise UnknownNameError(
+                f"{entry.name} is built on {', '.join(missing)}: give the network that head beside it"
+            )
+    return entries

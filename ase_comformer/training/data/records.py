@@ -126,13 +126,15 @@ def load_records(
       resolved_by, ionic_cos, published_frame.
     - 'elastic_mp': elastic_tensor (6,6). Extras K_vrh, G_vrh (GPa).
     - 'formation_energy': formation_energy (eV/atom). Extras e_above_hull, gap, source, structure_functional.
+    - any other NAME: the file NAME.jsonl.gz, whose rows have id, formula, split, numbers, frac and lattice as in the
+      data sets above, ``labels`` ({property: array}), ``functional`` and perhaps ``flags`` and ``extras``.
 
     Every record has extras ``dataset`` and ``functional`` (of the labels: 'PBEsol' for dielectric_born, else
     'PBE') and, except formation_energy whose file has no space group, ``spg`` and ``pointgroup`` (for two
     piezo records of flag 'spg_differs' the class of the tensor, not that of the source's space group).
 
     Args:
-        dataset: one of the names above.
+        dataset: one of the names above, or that of a file of one's own.
         folder: folder of the data package; default from ``ASE_COMFORMER_DATA``.
         splits: any of 'train', 'val', 'test'.
         drop_duplicates: formation_energy only: of two records with the same id keep the one whose structure
@@ -143,12 +145,14 @@ def load_records(
         FileNotFoundError: if the folder or file is missing.
         ValueError: if the split stored in the file contradicts the split rule.
     """
-    if dataset not in _READERS:
-        raise UnknownNameError(f"unknown data set {dataset!r}: choose from {', '.join(DATASETS)}")
     unknown = [name for name in splits if name not in SPLITS]
     if unknown or isinstance(splits, str):
         raise UnknownNameError(f"unknown split {unknown or splits!r}: give a sequence of {', '.join(SPLITS)}")
     path = data_folder(folder) / f"{dataset}.jsonl.gz"
+    if not path.is_file() and dataset not in _READERS:
+        raise UnknownNameError(
+            f"unknown data set {dataset!r}: choose from {', '.join(DATASETS)}, or put {path.name} into {path.parent}"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"data set {dataset!r}: file {str(path)!r} is missing from the data folder")
     rows = [row for row in _read_rows(path) if row["split"] in splits]
@@ -187,8 +191,8 @@ def _drop_repeated_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def record_of_row(dataset: str, row: dict[str, Any]) -> Record:
-    """``Record`` of one row (a JSON object of the file) of a data set of ``DATASETS``."""
-    labels, extras, functional = _READERS[dataset](row)
+    """``Record`` of one row (a JSON object of the file) of a data set."""
+    labels, extras, functional = _READERS.get(dataset, _with_labels)(row)
     extras = {name: value for name, value in extras.items() if value is not None}
     extras["dataset"] = dataset
     extras["functional"] = functional
@@ -196,7 +200,7 @@ def record_of_row(dataset: str, row: dict[str, Any]) -> Record:
         extras["spg"] = int(row["spg"])
         extras["pointgroup"] = row.get("pointgroup") or point_group_of(int(row["spg"]))
     atoms = Atoms(numbers=row["numbers"], scaled_positions=row["frac"], cell=row["lattice"], pbc=True)
-    return Record(row["id"], row["formula"], row["split"], atoms, labels, tuple(row["flags"]), extras)
+    return Record(row["id"], row["formula"], row["split"], atoms, labels, tuple(row.get("flags", ())), extras)
 
 
 _Parsed = tuple[dict[str, "np.ndarray | float"], dict[str, Any], str]
@@ -241,6 +245,11 @@ def _elastic_mp(row: dict[str, Any]) -> _Parsed:
 def _formation_energy(row: dict[str, Any]) -> _Parsed:
     extras = {name: row[name] for name in ("e_above_hull", "gap", "source", "structure_functional")}
     return {"formation_energy": float(row["e_form"])}, extras, "PBE"
+
+
+def _with_labels(row: dict[str, Any]) -> _Parsed:
+    labels: dict[str, np.ndarray | float] = {name: _array(value) for name, value in row["labels"].items()}
+    return labels, dict(row.get("extras", {})), row["functional"]
 
 
 _READERS: dict[str, Callable[[dict[str, Any]], _Parsed]] = {

@@ -1,7 +1,7 @@
 """Labelled records -> graph store and batched targets, the form the training loop reads.
 
-Labels follow the crystal into its primitive cell: Born charges of atoms that a lattice translation repeats are
-averaged. Records whose labels are known to be unreliable are left out by flag, here and nowhere else.
+Labels follow the crystal into its primitive cell: per-atom tensors of atoms that a lattice translation repeats are
+averaged. Records whose labels are known to be unreliable are left out by flag (``TensorProperty.unfit_flags``).
 """
 
 import logging
@@ -14,30 +14,20 @@ import torch
 from torch import Tensor
 
 from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
+from ase_comformer.properties.entry import DerivedLabel, TensorProperty
+from ase_comformer.properties.registry import PROPERTIES, label_owner, tensor_property
+from ase_comformer.tensors.reynolds import primitive_average
 from ase_comformer.training.data.records import Record, load_records, place_in_curve
 from ase_comformer.training.data.store import GraphStore, build_store
 from ase_comformer.training.tasks.losses import Targets
 
 logger = logging.getLogger(__name__)
 
-#: Flag prefixes that make a label unfit for training (data/README.md), per property.
-UNFIT_FLAGS: dict[str, tuple[str, ...]] = {
-    "dielectric_tensor": ("eps_inf_", "e_electronic_large", "n_inconsistent"),
-    "static_dielectric_tensor": ("eps_inf_", "eps_ion_", "gamma_soft", "ionic_", "e_electronic_large"),
-    "born_effective_charges": ("eps_inf_suspect",),
-    "elastic_tensor": ("not_positive_definite", "frame_unconfirmed"),
-    "piezoelectric_tensor": (),
-    "formation_energy": ("outlier", "sources_disagree"),
-    "band_gap": ("mp_metal_label",),
-}
-
 #: Cells of more atoms are left out: they are few and cost as much as the others together.
 MAX_ATOMS = 200
-
-#: Further labels of a record, kept among its extras: property -> extra.
-JOINED_LABELS = {"formation_energy": "e_form", "band_gap": "gap"}
 
 
 @dataclass
@@ -46,16 +36,16 @@ class SampleSet:
 
     Attributes:
         store: graphs, one crystal per record.
-        labels: property -> (crystal indices (r,), values (r, ...)); Born charges are stored per atom instead.
-        born_mask: (A,) which atoms have Born charges.
+        labels: label of crystals -> (crystal indices (r,), values (r, ...)).
+        atom_labels: label of atoms -> (values (A, ...) of all atoms in the store, zero where unknown, and which are
+            known (A,)).
         fidelity: (records,) index of the functional.
         dataset: (records,) index into ``datasets``.
     """
 
     store: GraphStore
     labels: dict[str, tuple[Tensor, Tensor]]
-    born: Tensor
-    born_mask: Tensor
+    atom_labels: dict[str, tuple[Tensor, Tensor]]
     fidelity: Tensor
     dataset: Tensor
     datasets: tuple[str, ...]
@@ -75,20 +65,20 @@ class SampleSet:
         graph = self.store.batch(crystals)
         targets = Targets()
         for name in properties:
-            if name not in self.position:
-                continue
-            position = self.position[name][crystals]
-            rows = torch.nonzero(position >= 0).squeeze(1)
-            if len(rows):
-                targets.rows[name] = rows
-                targets.values[name] = self.labels[name][1][position[rows]]
-        if "born_effective_charges" in properties:
-            atoms = self.store.atom_rows(crystals)
-            rows = torch.nonzero(self.born_mask[atoms]).squeeze(1)
-            if len(rows):
-                targets.rows["born_effective_charges"] = rows
-                targets.values["born_effective_charges"] = self.born[atoms[rows]]
-                targets.crystal_of_row = graph.atom_crystal[rows]
+            if name in self.position:
+                position = self.position[name][crystals]
+                rows = torch.nonzero(position >= 0).squeeze(1)
+                if len(rows):
+                    targets.rows[name] = rows
+                    targets.values[name] = self.labels[name][1][position[rows]]
+            elif name in self.atom_labels:
+                values, known = self.atom_labels[name]
+                atoms = self.store.atom_rows(crystals)
+                rows = torch.nonzero(known[atoms]).squeeze(1)
+                if len(rows):
+                    targets.rows[name] = rows
+                    targets.values[name] = values[atoms[rows]]
+                    targets.crystal_of_row[name] = graph.atom_crystal[rows]
         return graph, targets, self.fidelity[crystals]
 
 
@@ -119,6 +109,8 @@ def load_samples(
         max_atoms: data set -> size in atoms above which its cells are left out, ``MAX_ATOMS`` where missing.
         fraction: of the formulas, always the same ones, smaller parts within larger ones (learning curves).
     """
+    derived = [label for entry in PROPERTIES.values() for label in entry.derived_labels if label.name in properties]
+    joined = {name for name, entry in PROPERTIES.items() if entry.extra}
     records: list[Record] = []
     owner: list[int] = []
     structures: set[tuple[str, bytes]] = set()
@@ -127,85 +119,103 @@ def load_samples(
         for record in load_records(dataset, folder, splits):
             key = (record.id, record.atoms.positions.tobytes())
             _join_labels(record)
-            if key in structures and set(record.labels) <= set(JOINED_LABELS):
+            if key in structures and all(name in joined for name in record.labels):
                 continue  # phonon database crystals of formation_energy: labelled by dielectric_born already
             record.labels = {
-                name: value
-                for name, value in record.labels.items()
-                if name in properties and not any(flag.startswith(UNFIT_FLAGS[name]) for flag in record.flags)
+                name: value for name, value in record.labels.items() if name in properties and is_fit(record, name)
             }
             if place_in_curve(record.formula) >= fraction:
                 continue
-            if len(record.atoms) <= largest and (record.labels or _has_moduli(record, properties)):
+            of_extras = any(label.extras and _has_extras(record, label) for label in derived)
+            if len(record.atoms) <= largest and (record.labels or of_extras):
                 records.append(record)
                 owner.append(index)
                 structures.add(key)
     logger.info("%d records of %s, %s", len(records), ", ".join(datasets), "+".join(splits))
     store = build_store([record.atoms for record in records], settings, reduced=reduced, cache=cache)
-    born, born_mask = _born_labels(records, store, reduced)
-    labels = {}
+    labels, atom_labels = {}, {}
     for name in properties:
+        entry = tensor_property(label_owner(name))
         rows = [k for k, record in enumerate(records) if name in record.labels]
-        if rows and name != "born_effective_charges":
-            piezoelectric = name == "piezoelectric_tensor"
-            values = _readings(records, rows) if piezoelectric else [records[k].labels[name] for k in rows]
-            labels[name] = (torch.tensor(rows), torch.as_tensor(np.array(values), dtype=torch.float32))
-    if "piezoelectric_norm" in properties and "piezoelectric_tensor" in labels:
-        labels["piezoelectric_norm"] = labels["piezoelectric_tensor"]
-    with_moduli = [k for k, record in enumerate(records) if _has_moduli(record, properties)]
-    if with_moduli:
-        moduli = [[records[k].extras["K_vrh"], records[k].extras["G_vrh"]] for k in with_moduli]
-        labels["moduli"] = (torch.tensor(with_moduli), torch.tensor(moduli, dtype=torch.float32))
+        if name != entry.name or not rows:
+            continue
+        if entry.per_atom:
+            atom_labels[name] = _atom_labels(records, entry, store, reduced)
+            continue
+        values = _readings(records, rows, name) if entry.has_readings else [records[k].labels[name] for k in rows]
+        labels[name] = (torch.tensor(rows), torch.as_tensor(np.array(values), dtype=torch.float32))
+    for label in derived:
+        owned = label_owner(label.name)
+        if label.extras:
+            rows = [k for k, record in enumerate(records) if _has_extras(record, label)]
+            numbers = [[records[k].extras[extra] for extra in label.extras] for k in rows]
+            if rows:
+                labels[label.name] = (torch.tensor(rows), torch.tensor(numbers, dtype=torch.float32))
+        elif owned in labels:
+            labels[label.name] = labels[owned]
     return SampleSet(
         store=store,
         labels=labels,
-        born=born,
-        born_mask=born_mask,
-        fidelity=torch.tensor([tuple(fidelities).index(record.extras["functional"]) for record in records]),
+        atom_labels=atom_labels,
+        fidelity=torch.tensor([_functional_index(record, fidelities) for record in records]),
         dataset=torch.tensor(owner),
         datasets=tuple(datasets),
     )
 
 
+def is_fit(record: Record, name: str) -> bool:
+    """Whether no flag of a record makes its label of a property unfit for training."""
+    return not any(flag.startswith(tensor_property(name).unfit_flags) for flag in record.flags)
+
+
+def _functional_index(record: Record, fidelities: Sequence[str]) -> int:
+    functional = record.extras["functional"]
+    if functional not in fidelities:
+        raise UnknownNameError(
+            f"record {record.id} of {record.extras.get('dataset')} has labels of the functional {functional!r}, the "
+            f"network knows {', '.join(fidelities)}: add it to arguments.fidelities"
+        )
+    return tuple(fidelities).index(functional)
+
+
 def _join_labels(record: Record) -> None:
-    for name, extra in JOINED_LABELS.items():
-        if record.extras.get(extra) is not None:
-            record.labels.setdefault(name, float(record.extras[extra]))
+    for name, entry in PROPERTIES.items():
+        if entry.extra and record.extras.get(entry.extra) is not None:
+            record.labels.setdefault(name, float(record.extras[entry.extra]))
 
 
-def _has_moduli(record: Record, properties: Sequence[str]) -> bool:
-    values = [record.extras.get(name) for name in ("K_vrh", "G_vrh")]
-    return "moduli" in properties and all(value is not None and value > 1.0 for value in values)
+def _has_extras(record: Record, label: DerivedLabel) -> bool:
+    values = [record.extras.get(name) for name in label.extras]
+    return all(value is not None and value > 1.0 for value in values)
 
 
-def _readings(records: Sequence[Record], rows: Sequence[int]) -> list[np.ndarray]:
-    """The admissible piezoelectric tensors of each record, padded with the first to a common number."""
+def _readings(records: Sequence[Record], rows: Sequence[int], name: str) -> list[np.ndarray]:
+    """The admissible tensors of each record, padded with the first to a common number."""
     readings = []
     for k in rows:
         record = records[k]
-        first = np.asarray(record.labels["piezoelectric_tensor"])[None]
-        others = record.extras["alternatives"] if record.extras["ambiguous"] else first[:0]
+        first = np.asarray(record.labels[name])[None]
+        others = record.extras["alternatives"] if record.extras.get("ambiguous") else first[:0]
         readings.append(np.concatenate([first, others]))
     longest = max(len(reading) for reading in readings)
     return [np.concatenate([r, np.repeat(r[:1], longest - len(r), axis=0)]) for r in readings]
 
 
-def _born_labels(records: Sequence[Record], store: GraphStore, reduced: bool) -> tuple[Tensor, Tensor]:
-    """(A, 3, 3) charges of all atoms in the store, zero where unknown, and which are known (A,)."""
+def _atom_labels(
+    records: Sequence[Record], entry: TensorProperty, store: GraphStore, reduced: bool
+) -> tuple[Tensor, Tensor]:
+    """(A, *shape) labels of all atoms in the store, zero where unknown, and which are known (A,)."""
     count = int(store.counts["atom"].sum())
-    born = torch.zeros(count, 3, 3)
-    mask = torch.zeros(count, dtype=torch.bool)
+    labels = torch.zeros(count, *entry.shape)
+    known = torch.zeros(count, dtype=torch.bool)
     for k, record in enumerate(records):
-        if "born_effective_charges" not in record.labels:
+        if entry.name not in record.labels:
             continue
-        values = np.asarray(record.labels["born_effective_charges"])
+        values = np.asarray(record.labels[entry.name])
         start, atoms = int(store.starts["atom"][k]), int(store.counts["atom"][k])
         if reduced:
             # spglib keeps the order of a cell that is primitive already; only repeated atoms need the mapping
-            mapping = analyse_space_group(record.atoms).atom_to_primitive
-            total = np.zeros((atoms, 3, 3))
-            np.add.at(total, mapping, values)
-            values = total / np.bincount(mapping)[:, None, None]
-        born[start : start + atoms] = torch.as_tensor(values)
-        mask[start : start + atoms] = True
-    return born, mask
+            values = primitive_average(entry, values, analyse_space_group(record.atoms))
+        labels[start : start + atoms] = torch.as_tensor(values)
+        known[start : start + atoms] = True
+    return labels, known

@@ -2,7 +2,7 @@
 
 The evaluated model and the baselines are compared on the same crystals (those the model covers), a comparison
 model on those of them that it covers; where that is fewer, a second table has the crystals that all models cover.
-Baselines are always fitted on the train split. The tables are objects of ``training.report``.
+Baselines are always fitted on the train split. The tables are objects of ``report``.
 """
 
 from __future__ import annotations
@@ -11,68 +11,64 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.inference.batches import predict_with
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.physics.moduli import modulus_metrics
+from ase_comformer.properties.entry import LabelledSet, TensorProperty
+from ase_comformer.properties.registry import PROPERTIES
 from ase_comformer.training.data.records import Record, load_records, without_flags
-from ase_comformer.training.evaluation.baselines import ConstantMedian, KernelRidge, ZeroPredictor
-from ase_comformer.training.evaluation.metrics import (
-    Metrics,
-    as_dict,
-    born_metrics,
-    cartesian_norm,
-    eigenvalue_range,
-    scalar_metrics,
-    tensor_metrics,
-)
-from ase_comformer.training.evaluation.piezo_metrics import PIEZO_THRESHOLD, norm_metrics, piezo_metrics
+from ase_comformer.training.evaluation.metrics import as_dict
 from ase_comformer.training.evaluation.potential_metrics import potential_sections
 from ase_comformer.training.evaluation.report import Evaluation, Section, show
 
 logger = logging.getLogger(__name__)
 
 Outputs = dict[str, Any]  # record id -> prediction; crystals that failed are absent
-Rows = list[tuple[str, Metrics]]
 
 
-Subset = tuple[str, Callable[[Sequence[Record]], list[Record]]]
-_ALL: Subset = ("all records", list)
-_CLEAN: Subset = ("without eps_inf_* flags", lambda records: without_flags(records, "eps_inf_"))
-_CLEAN_STATIC: Subset = (
-    "without eps_inf_* and eps_ion_* flags",
-    lambda records: without_flags(records, "eps_inf_", "eps_ion_"),
-)
+@dataclass(frozen=True)
+class Part:
+    """A property on one data set, with the parts of it that get tables of their own."""
+
+    dataset: str
+    entry: TensorProperty
+    sets: tuple[LabelledSet, ...]
 
 
-def _cells_of(functional: str) -> Subset:
-    return (
-        f"{functional} cells",
-        lambda records: [r for r in records if r.extras.get("structure_functional") == functional],
-    )
+def evaluation_plan() -> list[Part]:
+    """What the registry says about evaluation; a property's further data sets come after all first ones.
+
+    A property that names no data set is evaluated on the one that has its name.
+    """
+    first: list[Part] = []
+    further: list[Part] = []
+    for entry in PROPERTIES.values():
+        if entry.route != "head" or entry.is_auxiliary:
+            continue
+        sets = entry.evaluated_on or (LabelledSet(entry.name),)
+        for position, dataset in enumerate(dict.fromkeys(part.dataset for part in sets)):
+            part = Part(dataset, entry, tuple(part for part in sets if part.dataset == dataset))
+            (further if position else first).append(part)
+    return first + further
 
 
-# (data set, property, subsets); a data set of another functional than the labels of training comes last.
-_PLAN: tuple[tuple[str, str, tuple[Subset, ...]], ...] = (
-    ("dielectric_born", "dielectric_tensor", (_CLEAN, _ALL)),
-    ("dielectric_born", "static_dielectric_tensor", (_CLEAN, _CLEAN_STATIC, _ALL)),
-    ("dielectric_born", "born_effective_charges", (_ALL, _CLEAN)),
-    ("elastic_mp", "elastic_tensor", (_ALL,)),
-    ("piezo_mp", "piezoelectric_tensor", (_ALL,)),
-    ("formation_energy", "formation_energy", (_ALL, _cells_of("PBE"), _cells_of("PBEsol"))),
-    ("dielectric_mp", "dielectric_tensor", (("all records, PBE labels and cells", list),)),
-    ("dielectric_mp", "static_dielectric_tensor", (("all records, PBE labels and cells", list),)),
-)
-#: ``forces`` stands for all of the energy surface: energies, forces and stresses of frames.
-EVALUATED: tuple[str, ...] = (*dict.fromkeys(name for _, name, _ in _PLAN), "forces")
+def evaluated_properties() -> tuple[str, ...]:
+    """Names that ``run`` takes; ``forces`` stands for energies, forces and stresses of frames."""
+    return (*dict.fromkeys(part.entry.name for part in evaluation_plan()), "forces")
+
+
+def select(part: LabelledSet, records: Sequence[Record]) -> list[Record]:
+    """The records of a part of a data set."""
+    kept = without_flags(records, *part.without_flags) if part.without_flags else list(records)
+    return [r for r in kept if not part.cells or r.extras.get("structure_functional") == part.cells]
 
 
 def run(
@@ -130,13 +126,13 @@ def run(
     wanted = _wanted(names[0], predictors[names[0]].properties, properties)
     fingerprint = predictors[names[0]].model.fingerprint
     result = Evaluation(names[0], split, settings, tuple(names[1:]), fingerprint)
-    plan = [entry for entry in _PLAN if entry[1] in wanted]
-    datasets = {name: load_records(name, folder, (split,)) for name in dict.fromkeys(entry[0] for entry in plan)}
+    plan = [part for part in evaluation_plan() if part.entry.name in wanted]
+    datasets = {name: load_records(name, folder, (split,)) for name in dict.fromkeys(part.dataset for part in plan)}
     with _log_file(log_path), _progress_bar(progress) as bar:
         logger.info("evaluating %s on %s with %s", names, split, settings)
         outputs: dict[tuple[str, str, str], Outputs] = {}
         for dataset, records in datasets.items():
-            of_dataset = [entry[1] for entry in plan if entry[0] == dataset]
+            of_dataset = [part.entry.name for part in plan if part.dataset == dataset]
             for name, predictor in predictors.items():
                 here = [prop for prop in of_dataset if prop in predictor.properties]
                 task = bar.add_task(f"{name}: {dataset}", total=len(records)) if bar else None
@@ -149,14 +145,15 @@ def run(
                                    len(failed), len(records), dataset, next(iter(failed.items())))  # fmt: skip
                 outputs.update({(dataset, prop, name): values for prop, values in found.items()})
         train: dict[str, list[Record]] = {}
-        for dataset, prop, subsets in plan:
+        for part in plan:
+            dataset, prop = part.dataset, part.entry.name
             of_models = {name: outputs[dataset, prop, name] for name in predictors if (dataset, prop, name) in outputs}
             covered = [r for r in datasets[dataset] if prop in r.labels and r.id in of_models[names[0]]]
             pairs = [(record, of_models[names[0]][record.id]) for record in covered]
             result.predictions.setdefault(dataset, {})[prop] = pairs
             if dataset not in train:
                 train[dataset] = load_records(dataset, folder, ("train",))
-            for section in _sections(dataset, prop, subsets, covered, of_models, train[dataset]):
+            for section in _sections(part, covered, of_models, train[dataset]):
                 result.sections.append(section)
                 for predictor_name, metrics in section.rows:
                     logger.info("%s | %s | %s", section.title, predictor_name, as_dict(metrics))
@@ -183,7 +180,7 @@ def _surface(name: str, predictor: Predictor, split: str, folder: str | Path | N
 
 
 def _wanted(model: str, available: Sequence[str], properties: Sequence[str] | None) -> list[str]:
-    choices = [name for name in EVALUATED if name in available]
+    choices = [name for name in evaluated_properties() if name in available]
     if properties is None:
         return choices
     unknown = [name for name in properties if name not in choices]
@@ -227,94 +224,39 @@ def _predict(
 
 
 def _sections(
-    dataset: str,
-    prop: str,
-    subsets: Sequence[Subset],
-    covered: Sequence[Record],
-    of_models: dict[str, Outputs],
-    train: Sequence[Record],
+    part: Part, covered: Sequence[Record], of_models: dict[str, Outputs], train: Sequence[Record]
 ) -> Iterator[Section]:
-    usable = without_flags(train, "eps_inf_") if dataset == "dielectric_born" else train
-    fitted: list[Any] = [ZeroPredictor(prop)]
-    if prop != "piezoelectric_tensor":
-        fitted = [ConstantMedian.fit(prop, usable)]
-    if prop == "born_effective_charges":
-        fitted.insert(0, ZeroPredictor(prop))
-    ridge = None if prop == "born_effective_charges" else KernelRidge.fit(prop, usable)
-    for subset, records, is_common in _with_common(subsets, covered, of_models):
-        if not records or (prop == "piezoelectric_tensor" and not any(map(_is_piezoelectric, records))):
-            continue
+    """One table per measure and set of crystals: the models, then the baselines."""
+    # baselines are fitted without what the first restricted part leaves out
+    restricted = next((chosen for chosen in part.sets if chosen.without_flags), None)
+    usable = without_flags(train, *restricted.without_flags) if restricted else train
+    baselines = [baseline.load()(part.entry, usable) for baseline in part.entry.baselines]
+    measures = [metric.load() for metric in part.entry.metrics]
+    for title, records, is_common in _with_common(part.sets, covered, of_models):
         sources: list[tuple[str, list[Record], list[Any]]] = []
         for name, values in of_models.items():
             known = [record for record in records if record.id in values]
-            if known and (prop != "piezoelectric_tensor" or any(map(_is_piezoelectric, known))):
-                sources.append((name, known, [values[record.id] for record in known]))
-        sources += [(baseline.name, records, baseline.predict(records)) for baseline in fitted]
-        if ridge is not None and prop != "piezoelectric_tensor":
-            sources.append((ridge.name, records, ridge.predict(records)))
-        for measure in _MEASURES[prop]:
-            rows = tuple(
-                (name, measure(known, values))
-                for name, known, values in sources
-                if not (measure is _moduli and name == "zero")
-            )
-            yield Section(prop, dataset, subset, rows, is_common)
-        if prop == "piezoelectric_tensor" and ridge is not None:
-            labels = _labels(records, prop)
-            norms: Rows = [
-                (name, norm_metrics(list(cartesian_norm(np.array(values))), _labels(known, prop)))
-                for name, known, values in sources
-                if name != "zero"
-            ]
-            norms.append((ridge.name, norm_metrics(ridge.predict(records), labels)))  # type: ignore[arg-type]
-            yield Section(prop, dataset, f"{subset}, norm", tuple(norms), is_common)
+            sources.append((name, known, [values[record.id] for record in known]))
+        sources += [(baseline.name, records, baseline.predict(records)) for baseline in baselines if records]
+        for measure in measures:
+            found = [(name, measure(part.entry, known, values)) for name, known, values in sources if known]
+            rows = tuple((name, metrics) for name, metrics in found if metrics is not None)
+            if rows:
+                aspect = getattr(rows[0][1], "aspect", "")
+                subset = f"{title}, {aspect}" if aspect else title
+                yield Section(part.entry.name, part.dataset, subset, rows, is_common)
 
 
 def _with_common(
-    subsets: Sequence[Subset], covered: Sequence[Record], of_models: dict[str, Outputs]
+    parts: Sequence[LabelledSet], covered: Sequence[Record], of_models: dict[str, Outputs]
 ) -> Iterator[tuple[str, list[Record], bool]]:
-    """Each subset, and where a comparison model covers less of it, the crystals that all models cover."""
-    for subset, select in subsets:
-        records = select(covered)
-        yield subset, records, False
+    """Each part, and where a comparison model covers less of it, the crystals that all models cover."""
+    for part in parts:
+        records = select(part, covered)
+        yield part.title, records, False
         common = [record for record in records if all(record.id in values for values in of_models.values())]
         if len(common) < len(records):
-            yield f"{subset}, covered by all models", common, True
-
-
-def _is_piezoelectric(record: Record) -> bool:
-    return bool(cartesian_norm(np.asarray(record.labels["piezoelectric_tensor"])) > PIEZO_THRESHOLD)
-
-
-def _labels(records: Sequence[Record], prop: str) -> list[Any]:
-    return [record.labels[prop] for record in records]
-
-
-def _dielectric(prop: str) -> Callable[[Sequence[Record], list[Any]], Metrics]:
-    return lambda records, values: tensor_metrics(values, _labels(records, prop))
-
-
-def _range(prop: str) -> Callable[[Sequence[Record], list[Any]], Metrics]:
-    return lambda records, values: eigenvalue_range(values, _labels(records, prop))
-
-
-def _moduli(records: Sequence[Record], values: list[Any]) -> Metrics:
-    return modulus_metrics(values, _labels(records, "elastic_tensor"))
-
-
-def _piezo(records: Sequence[Record], values: list[Any]) -> Metrics:
-    readings = [record.extras["alternatives"] if record.extras["ambiguous"] else None for record in records]
-    return piezo_metrics(values, _labels(records, "piezoelectric_tensor"), readings)
-
-
-_MEASURES: dict[str, tuple[Callable[[Sequence[Record], list[Any]], Metrics], ...]] = {
-    "dielectric_tensor": (_dielectric("dielectric_tensor"), _range("dielectric_tensor")),
-    "static_dielectric_tensor": (_dielectric("static_dielectric_tensor"),),
-    "elastic_tensor": (_dielectric("elastic_tensor"), _moduli),
-    "piezoelectric_tensor": (_piezo,),
-    "born_effective_charges": (lambda r, v: born_metrics(v, _labels(r, "born_effective_charges")),),
-    "formation_energy": (lambda r, v: scalar_metrics(v, _labels(r, "formation_energy")),),
-}
+            yield f"{part.title}, covered by all models", common, True
 
 
 @contextlib.contextmanager

@@ -4,12 +4,12 @@ Errors are measured twice where the two differ: on the stored array (3x3, 3x6, 6
 convention) and on the full Cartesian tensor (shear entries counted as often as they occur), which does not
 depend on the frame. Units are those of the property, shares are fractions in [0, 1]. Each result object has
 ``cells()``: table heading -> text. Polycrystal moduli are in
-``training.moduli``, piezoelectric errors (labels with several readings) in ``training.piezo_metrics``.
+``modulus_metrics``, piezoelectric errors (labels with several readings) in ``piezo_metrics``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -50,8 +50,8 @@ def cartesian_norm(tensor: np.ndarray) -> np.ndarray:
 
 
 def array_norm(tensor: np.ndarray) -> np.ndarray:
-    """Frobenius norm over the last two axes of the array as stored."""
-    return np.sqrt(np.sum(tensor**2, axis=(-2, -1)))
+    """Frobenius norm of (N, ...) arrays as stored."""
+    return np.sqrt(np.sum(tensor**2, axis=tuple(range(1, tensor.ndim))))
 
 
 def relative_errors(error_norm: np.ndarray, label_norm: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def stacked(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> tup
 
 @dataclass(frozen=True)
 class TensorMetrics:
-    """Accuracy of (N,3,3), (N,3,6) or (N,6,6) tensors.
+    """Accuracy of tensors in their documented form, for example (N,3,3), (N,3,6) or (N,6,6).
 
     ``frobenius`` is the papers' Fnorm (mean norm of the error on the array); ``within`` their EwT 25/10/5
     as fractions; ``*_cartesian`` the same on the full tensor; ``median_relative`` the median of
@@ -113,19 +113,68 @@ class TensorMetrics:
         return cells
 
 
-def tensor_metrics(predicted: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> TensorMetrics:
-    """Fnorm and EwT of predicted tensors, shapes (N,3,3), (N,3,6) or (N,6,6); unit of the property."""
+def tensor_metrics(
+    predicted: Sequence[np.ndarray],
+    label: Sequence[np.ndarray],
+    full_norm: Callable[[np.ndarray], np.ndarray] = cartesian_norm,
+) -> TensorMetrics:
+    """Fnorm and EwT of predicted tensors, unit of the property.
+
+    Args:
+        predicted: (N, ...) documented form.
+        label: of the same shape.
+        full_norm: gives the norm of the full Cartesian tensor; the default knows (N,3,3), (N,3,6) and (N,6,6).
+    """
     first, second = stacked(predicted, label)
     error = array_norm(first - second)
-    error_cartesian = cartesian_norm(first - second)
+    error_cartesian = full_norm(first - second)
     relative = relative_errors(error, array_norm(second))
     return TensorMetrics(
         count=len(first),
         frobenius=float(error.mean()),
         frobenius_cartesian=float(error_cartesian.mean()),
         within=share_within(relative),
-        within_cartesian=share_within(relative_errors(error_cartesian, cartesian_norm(second))),
+        within_cartesian=share_within(relative_errors(error_cartesian, full_norm(second))),
         median_relative=float(np.median(relative)),
+    )
+
+
+@dataclass(frozen=True)
+class AtomTensorMetrics:
+    """Tensors of atoms: mean over crystals of the mean |component| of the error, in ``unit``.
+
+    ``sum_rule`` is the largest component of any crystal's summed tensors.
+    """
+
+    count: int
+    mae: float
+    rmse: float
+    sum_rule: float
+    unit: str
+
+    def cells(self) -> dict[str, str]:
+        """Table headings and formatted values."""
+        return {
+            "n": str(self.count),
+            f"MAE ({self.unit})": f"{self.mae:.4f}",
+            f"RMSE ({self.unit})": f"{self.rmse:.4f}",
+            "max |sum over atoms|": f"{self.sum_rule:.1e}",
+        }
+
+
+def atom_tensor_metrics(
+    predicted: Sequence[np.ndarray], label: Sequence[np.ndarray], unit: str = ""
+) -> AtomTensorMetrics:
+    """Errors of per-atom tensors, (n_atoms, *shape) per crystal."""
+    if len(predicted) != len(label) or not len(label):
+        raise ValueError(f"{len(predicted)} predictions for {len(label)} labels: give one per crystal, at least one")
+    errors = [np.subtract(*stacked([first], [second])) for first, second in zip(predicted, label, strict=True)]
+    return AtomTensorMetrics(
+        count=len(label),
+        mae=float(np.mean([np.abs(error).mean() for error in errors])),
+        rmse=float(np.sqrt(np.mean([(error**2).mean() for error in errors]))),
+        sum_rule=float(max(np.abs(np.sum(values, axis=0)).max() for values in predicted)),
+        unit=unit,
     )
 
 

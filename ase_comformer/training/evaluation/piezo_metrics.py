@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -124,6 +125,8 @@ def rank_correlation(predicted: np.ndarray, label: np.ndarray) -> float:
 class NormMetrics:
     """How well norms are predicted (C/m^2), for predictors that know no tensor; crystals as in PiezoMetrics."""
 
+    aspect: ClassVar[str] = "norm"
+    """What of the property is compared, in the title of its table."""
     count: int
     spearman: float
     mae: float

@@ -1,8 +1,9 @@
-"""Losses per property and the targets they read.
+"""Losses of predicted properties and the targets they read.
 
-Every loss is the error that the property is judged by, made smooth at zero: relative Frobenius error for dielectric
-and elastic tensors (EwT), mean absolute component for Born charges, error norm minimised over the admissible readings
-for piezoelectric tensors. Rows are crystals that carry the label; each function returns one number per row.
+The registry names the loss of each property: the error that it is judged by, made smooth at zero (relative Frobenius
+error for dielectric and elastic tensors, mean absolute component for Born charges, error norm minimised over the
+admissible readings for piezoelectric tensors, error relative to a typical size for a tensor that says nothing). Rows
+are crystals (or atoms) that carry the label; each function returns one number per row.
 """
 
 from dataclasses import dataclass, field
@@ -11,21 +12,22 @@ import torch
 from torch import Tensor
 
 from ase_comformer.physics.moduli import voigt_reuss_hill
+from ase_comformer.properties.registry import label_loss, label_owner, tensor_property
 
 
 @dataclass
 class Targets:
-    """Labels of a batch: for each property the crystals (or atoms) that have it, and the values.
+    """Labels of a batch: for each label the crystals (or atoms) that have it, and the values.
 
     Attributes:
-        rows: property -> (r,) index of crystal (of atom for Born charges) in the batch.
-        values: property -> (r, ...) documented form; piezoelectric (r, K, 3, 6) readings, the first repeated as filler.
-        crystal_of_row: (r,) crystal of each Born charge.
+        rows: label -> (r,) index of crystal (of atom for per-atom properties) in the batch.
+        values: label -> (r, ...) documented form; with readings (r, K, ...), the first repeated as filler.
+        crystal_of_row: per-atom label -> (r,) crystal of each row.
     """
 
     rows: dict[str, Tensor] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
-    crystal_of_row: Tensor | None = None
+    crystal_of_row: dict[str, Tensor] = field(default_factory=dict)
 
 
 def smooth(error: Tensor, width: float) -> Tensor:
@@ -41,6 +43,24 @@ def _norm(values: Tensor) -> Tensor:
 def relative_tensor_loss(prediction: Tensor, label: Tensor, width: float = 0.03) -> Tensor:
     """(r, ...) tensors -> (r,) |error| / |label| in the Frobenius norm of the documented array."""
     return smooth(_norm(prediction - label) / _norm(label), width)
+
+
+def scaled_tensor_loss(prediction: Tensor, label: Tensor, scale: float, width: float = 0.03) -> Tensor:
+    """(r, ...) tensors -> (r,) |error| / (|label| + ``scale``): relative, and finite where symmetry forbids the tensor.
+
+    ``scale`` is the typical norm of the tensor in its unit; norms are those of the documented array.
+    """
+    return smooth(_norm(prediction - label) / (_norm(label) + scale), width)
+
+
+def component_loss(prediction: Tensor, label: Tensor, width: float) -> Tensor:
+    """(r, ...) tensors -> (r,) mean absolute error of a component, in the unit of the property."""
+    return smooth(prediction - label, width).flatten(1).mean(1)
+
+
+def scalar_loss(prediction: Tensor, label: Tensor, width: float) -> Tensor:
+    """(r,) numbers -> (r,) absolute errors, in the unit of the property."""
+    return smooth(prediction - label, width)
 
 
 def piezoelectric_loss(prediction: Tensor, readings: Tensor, width: float = 0.02) -> Tensor:
@@ -70,28 +90,13 @@ def moduli_loss(stiffness: Tensor, moduli: Tensor) -> Tensor:
 
 
 def loss_terms(predictions: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:
-    """Per property, the loss of every labelled row; ``moduli`` and ``piezoelectric_norm`` read tensors."""
+    """Return for each label the loss of every crystal that carries it; derived labels read another prediction."""
     terms: dict[str, Tensor] = {}
     for name, rows in targets.rows.items():
-        label = targets.values[name]
-        if name == "moduli":
-            terms[name] = moduli_loss(predictions["elastic_tensor"][rows], label)
-            continue
-        if name == "piezoelectric_norm":
-            terms[name] = piezoelectric_norm_loss(predictions["piezoelectric_tensor"][rows], label)
-            continue
-        predicted = predictions[name][rows]
-        if name == "born_effective_charges":
-            # mean over atoms within a crystal first, as the metric does
-            error = smooth(predicted - label, 0.01).mean(dim=(1, 2))
-            assert targets.crystal_of_row is not None
-            crystals, slot = torch.unique(targets.crystal_of_row, return_inverse=True)
-            total = error.new_zeros(len(crystals)).index_add(0, slot, error)
-            terms[name] = total / torch.bincount(slot).to(error.dtype)
-        elif name == "piezoelectric_tensor":
-            terms[name] = piezoelectric_loss(predicted, label)
-        elif name in ("formation_energy", "band_gap"):
-            terms[name] = smooth(predicted - label, 0.01)
-        else:
-            terms[name] = relative_tensor_loss(predicted, label)
+        owner = label_owner(name)
+        terms[name] = label_loss(name).load()(predictions[owner][rows], targets.values[name])
+        if tensor_property(owner).per_atom:  # mean over atoms within a crystal first, as the metric does
+            crystals, slot = torch.unique(targets.crystal_of_row[name], return_inverse=True)
+            total = terms[name].new_zeros(len(crystals)).index_add(0, slot, terms[name])
+            terms[name] = total / torch.bincount(slot).to(total.dtype)
     return terms

@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ase_comformer.properties.registry import label_owner
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.samples import SampleSet, load_samples
 from ase_comformer.training.tasks.losses import loss_terms
 from ase_comformer.training.tasks.task import Task, Terms
-
-#: Labels without a head of their own -> the prediction they are compared with.
-READ_FROM = {"moduli": "elastic_tensor", "piezoelectric_norm": "piezoelectric_tensor"}
 
 
 class TensorTask(Task):
@@ -29,6 +27,8 @@ class TensorTask(Task):
             "folder": folder,
             "cache": Path(config.output) / "cache",
         }
+        if hasattr(network, "fidelities"):
+            options["fidelities"] = network.fidelities
         self.train_set = load_samples(config.datasets, config.splits, fraction=config.fraction, **options)
         self.val_set = load_samples(config.datasets, ["val"], **options)
         repeats = torch.tensor([config.repeat.get(name, 1) for name in config.datasets])
@@ -37,7 +37,7 @@ class TensorTask(Task):
         self._set_element_reference()
 
     def _set_element_reference(self) -> None:
-        """Least-squares energy per element, so that the network learns the rest (DESIGN.md section 5)."""
+        """Least-squares energy per element, so that the network learns the rest."""
         if "formation_energy" not in self.train_set.labels or not hasattr(self.network, "element_reference"):
             return
         crystals, energies = self.train_set.labels["formation_energy"]
@@ -64,7 +64,7 @@ class TensorTask(Task):
 
     def _terms(self, samples: SampleSet, crystals: Tensor) -> Terms:
         graph, targets, fidelity = samples.batch(crystals, self.config.properties)
-        asked = {READ_FROM.get(name, name) for name in targets.rows}
+        asked = {label_owner(name) for name in targets.rows}
         if not asked:
             return {}
         ordered = [name for name in self.network.properties if name in asked]

@@ -15,7 +15,7 @@ from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn import ARCHITECTURES, TensorNetwork
-from ase_comformer.nn.architectures.tensor_network import FUNCTIONALS
+from ase_comformer.properties.registry import SHIPPED_HEADS, tensor_property
 from ase_comformer.tensors.forms import PROPERTIES, rotate
 from ase_comformer.tensors.symmetry_report import project
 from ase_comformer.testing import FLOAT64_INVARIANCE, REDUCED_EVALUATION, random_rotation, relative_error, rotate_atoms
@@ -23,7 +23,7 @@ from moved_graph import moved_graph
 from seven_systems import ALL_CRYSTALS
 from tiny import TINY
 
-NAMES = tuple(FUNCTIONALS)
+NAMES = SHIPPED_HEADS
 CRYSTALS = tuple(ALL_CRYSTALS)
 ZINCBLENDE = {
     name: bulk(name, "zincblende", a=a) for name, a in {"GaAs": 5.65, "ZnS": 5.41, "InSb": 6.48, "CuCl": 5.42}.items()
@@ -371,7 +371,7 @@ def test_each_property_follows_the_functional_of_its_labels():
     # all labels of the formation energy are PBE
     torch.testing.assert_close(chosen["PBEsol"]["formation_energy"], chosen["PBE"]["formation_energy"])
     for key in set(NAMES) - {"formation_energy"}:
-        followed = FUNCTIONALS[key]
+        followed = tensor_property(key).functional
         other = next(name for name in network().fidelities if name != followed)
         torch.testing.assert_close(chosen[followed][key], default[key], rtol=0, atol=0)
         assert relative_error(chosen[other][key], default[key]) > 1e-9, key

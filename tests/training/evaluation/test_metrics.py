@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pymatgen.analysis.elasticity import ElasticTensor
 from rich.console import Console
 
-from ase_comformer.physics.moduli import modulus_metrics, voigt_reuss_hill
+from ase_comformer.physics.moduli import voigt_reuss_hill
 from ase_comformer.tensors.forms import voigt_to_cartesian
 from ase_comformer.training.evaluation.metrics import (
     as_dict,
@@ -22,6 +22,7 @@ from ase_comformer.training.evaluation.metrics import (
     scalar_metrics,
     tensor_metrics,
 )
+from ase_comformer.training.evaluation.modulus_metrics import modulus_metrics
 from ase_comformer.training.evaluation.piezo_metrics import norm_metrics, piezo_metrics
 
 seeds = st.integers(0, 2**32 - 1)
