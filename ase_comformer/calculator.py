@@ -19,11 +19,13 @@ from ase.outputs import Properties, all_outputs
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES, UNCERTAINTIES
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.physics.dispersion import Dispersion
 from ase_comformer.tensors.forms import FramedTensor, ieee_frame
 from ase_comformer.tensors.symmetry_report import SymmetryReport
 
 FRAMES = ("cartesian", "ieee")
 
+_CORRECTED = ("energy", "forces", "stress")
 _IN_RESULTS = frozenset({*POTENTIAL_PROPERTIES, "dielectric_tensor"})
 
 
@@ -46,6 +48,8 @@ class GMTNetCalculator(Calculator):
         symprec: tolerance in Å of the space-group search.
         enforce_symmetry: evaluate the structure idealised within ``symprec`` and return tensors that are exactly
             invariant under its space group; otherwise the raw network output for the structure as it is.
+        dispersion: ``"d3bj"`` adds D3 dispersion with the parameters of PBE (needs the package ``dftd3``) to energy,
+            forces and stress. Off by default: the potential is to be PBE, which it was trained and is measured on.
 
     Raises:
         UnknownNameError: unknown model, device or dtype.
@@ -74,6 +78,7 @@ class GMTNetCalculator(Calculator):
         "dtype": "float32",
         "symprec": 1e-2,
         "enforce_symmetry": True,
+        "dispersion": "",
     }
     # Neither enters a prediction (magnetic moments cause a warning), so neither makes results stale.
     ignored_changes: set[str] = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
@@ -86,15 +91,24 @@ class GMTNetCalculator(Calculator):
         dtype: str = "float32",
         symprec: float = 1e-2,
         enforce_symmetry: bool = True,
+        dispersion: str = "",
     ) -> None:
         self._side_results: dict[str, Any] = {}
         super().__init__()
-        self._configure(model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry)
+        self._configure(
+            model=model,
+            device=device,
+            dtype=dtype,
+            symprec=symprec,
+            enforce_symmetry=enforce_symmetry,
+            dispersion=dispersion,
+        )
 
-    def _configure(self, **arguments: Any) -> None:
+    def _configure(self, *, dispersion: str, **arguments: Any) -> None:
+        correction = Dispersion(dispersion) if dispersion else None
         predictor = Predictor(**arguments)  # first, so that a wrong argument leaves the calculator as it was
-        self._predictor = predictor
-        self.parameters.update(predictor.arguments)
+        self._predictor, self._dispersion = predictor, correction
+        self.parameters.update(predictor.arguments, dispersion=dispersion)
         self.implemented_properties = list(predictor.properties)
         self.reset()
 
@@ -166,6 +180,10 @@ class GMTNetCalculator(Calculator):
         elif self.check_state(atoms):
             self.reset()
         values = self._predictor.evaluate(atoms, properties)
+        if self._dispersion is not None and not values.keys().isdisjoint(_CORRECTED):
+            for name, change in self._dispersion.evaluate(atoms).items():
+                if name in values:
+                    values[name] = values[name] + change
         if self.atoms is None:
             self.atoms = atoms.copy()
         for name, value in values.items():

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ase_comformer.crystals.neighbour_search import pairs_within
 from ase_comformer.errors import UnknownNameError
+from ase_comformer.graphs.pair_cutoffs import Reach, longest_cutoff, near_pairs, sorted_reach
 
 GRAPH_KINDS = ("radius", "shell")
 
@@ -25,6 +26,8 @@ class GraphSettings:
         lattice_frame: add iComFormer's lattice frame to every crystal.
         reciprocal_cutoff: 1/A, of the reciprocal vectors (``reciprocal_vectors``) that are added to every crystal;
             none where zero.
+        reach: A, of elements whose atoms see each other further than ``cutoff`` (``pair_cutoffs``), radius graph only;
+            a mapping of symbols is turned into sorted pairs.
         site_operations: add the site groups to reduced graphs, for per-atom tensors of rank 3 and more.
     """
 
@@ -34,9 +37,11 @@ class GraphSettings:
     tolerance: float = 1e-3
     lattice_frame: bool = False
     reciprocal_cutoff: float = 0.0
+    reach: Reach = ()
     site_operations: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reach", sorted_reach(self.reach))
         if self.kind not in GRAPH_KINDS:
             raise UnknownNameError(f"graph kind {self.kind!r} is unknown; choose one of {', '.join(GRAPH_KINDS)}")
 
@@ -47,7 +52,9 @@ Neighbours = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDAr
 def neighbours(atoms: Atoms, settings: GraphSettings) -> Neighbours:
     """Directed edges, each exactly once: receiver (E,), sender (E,), image (E, 3), vector (E, 3) in A."""
     if settings.kind == "radius":
-        return pairs_within(atoms, settings.cutoff)
+        found = pairs_within(atoms, longest_cutoff(settings.reach, settings.cutoff, atoms.numbers))
+        near = near_pairs(settings.reach, settings.cutoff, atoms.numbers, found[0], found[1], found[3])
+        return found if near is None else (found[0][near], found[1][near], found[2][near], found[3][near])
     return _shells(atoms, settings.neighbours, settings.tolerance)
 
 

@@ -22,7 +22,7 @@ from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data.frames import load_frames
+from ase_comformer.training.data.frames import join, load_frames
 from ase_comformer.training.data.records import load_records
 from ase_comformer.training.engines.trainer import initial_network
 from ase_comformer.training.evaluation.calibration import fit_uncertainty
@@ -99,10 +99,28 @@ PROVENANCE: dict[str, dict[str, str]] = {
     },
     "varied": {
         "source": "labels of the same universal potential for slabs, defects, clusters, hot and expanded crystals made "
-        "of the labelled ones, for molecules of the G2 set, and for isolated atoms (training_data/varied.py)",
+        "of the labelled ones, and for molecules of the G2 set (training_data/varied.py)",
         "licence": "labelling code and weights MIT; structures CC BY 4.0 and BSD-style (matminer), G2 set from ASE",
         "citation": "Nequix, arXiv:2508.16067; L. A. Curtiss et al., J. Chem. Phys. 106, 1063 (1997), "
         "doi:10.1063/1.473182",
+    },
+    "weak": {
+        "source": "labels of the same universal potential for elements and their defects, surfaces, adsorbates, "
+        "liquids, covalent, layered, compressed and hot crystals, molecules, hops (training_data/weak.py)",
+        "licence": "labelling code and weights MIT; structures from ASE, CC BY 4.0 and BSD-style (matminer, matcalc)",
+        "citation": "Nequix, arXiv:2508.16067",
+    },
+    "dimers": {
+        "source": "spin-polarised PBE curves of dimers of one element (matbench-discovery), above isolated atoms of "
+        "MatPES; energies of isolated atoms from cohesive energies of MatPES (training/data/isolated.py)",
+        "licence": "matbench-discovery MIT; MatPES BSD-3",
+        "citation": "J. Riebesell et al., Nat. Mach. Intell. 7, 836 (2025), doi:10.1038/s42256-025-01055-1; "
+        "MatPES, arXiv:2503.04070",
+    },
+    "polymorphs": {
+        "source": "PBE energies of relaxed polymorphs of the elements (Materials Project, through matcalc)",
+        "licence": "matcalc BSD-3; Materials Project CC BY 4.0",
+        "citation": "A. Jain et al., APL Mater. 1, 011002 (2013), doi:10.1063/1.4812323",
     },
     "elastic": {
         "source": "stresses of small strains from the elastic constants of matminer 0.3.9 elastic_tensor.csv (PBE "
@@ -158,7 +176,8 @@ def run(
     kept: tuple[str, ...] = network.properties  # type: ignore[assignment]
     if isinstance(network, Potential):
         training, validation = (load_frames("labelled", [split], data) for split in ("train", "val"))
-        varied = load_frames("varied", ["train"], data) if "varied" in config.datasets else None
+        other = [load_frames(s, ["train"], data) for s in ("varied", "weak") if s in config.datasets]
+        varied = join(other) if other else None
         fit_uncertainty(network, training, validation, varied)
     name = name or config.name
     fields: dict[str, Any] = {

@@ -102,6 +102,7 @@ class Potential(nn.Module):
                 "kind": "radius",
                 "cutoff": self.graph_settings.cutoff,
                 "reciprocal_cutoff": self.graph_settings.reciprocal_cutoff,
+                **({"reach": dict(self.graph_settings.reach)} if self.graph_settings.reach else {}),
             },
             "scalars": scalars,
             "vectors": vectors,
@@ -122,6 +123,7 @@ class Potential(nn.Module):
             hidden=hidden,
             update=update,
             cutoff=cutoff,
+            reach=self.graph_settings.reach,
         )
         self.fidelity = nn.Embedding(len(self.fidelities), scalars)
         nn.init.zeros_(self.fidelity.weight)

@@ -104,7 +104,7 @@ class TensorNetwork(nn.Module):
         self.register_buffer("element_reference", torch.zeros(MAX_ATOMIC_NUMBER + 1))
 
     @property
-    def geometry(self) -> tuple[float, int, int, float]:
+    def geometry(self) -> tuple[float, int, int, float, tuple[float, ...]]:
         """Networks that agree in it can share ``edge_geometry``."""
         return self.trunk.geometry
 

@@ -23,7 +23,10 @@ class EdgeGradient:
         self.trunk, self.graph = trunk, graph
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         self.distance, self.unit = distance.squeeze(1), graph.edge_vector / distance
-        self.basis, self.envelope = trunk.radial_basis(self.distance)
+        # distances in units of the cut-off of their pair
+        self.distance_scale = trunk.distance_scale(graph)
+        self.scaled = self.distance if self.distance_scale is None else self.distance * self.distance_scale
+        self.basis, self.envelope = trunk.radial_basis(self.scaled)
         self.scale = (graph.edge_weight / trunk.mean_neighbours).unsqueeze(1)
         self.weight = self.envelope * self.scale
         self.tensor = trunk.basis.harmonics(self.unit)
@@ -45,9 +48,11 @@ class EdgeGradient:
         turned = (matrices @ self.unit.unsqueeze(2)).squeeze(2)
         along = ((vector + turned) * self.unit).sum(1, keepdim=True)
         d_unit = self.weight * (vector + 2 * turned)
-        slopes, envelope_slope = _radial_slopes(self.trunk.radial_basis, self.distance, self.basis, self.envelope)
+        slopes, envelope_slope = _radial_slopes(self.trunk.radial_basis, self.scaled, self.basis, self.envelope)
         d_envelope = (d_weight.unsqueeze(1) + scalar + along) * self.scale
         d_distance = d_envelope * envelope_slope + (d_basis * slopes).sum(1, keepdim=True)
+        if self.distance_scale is not None:
+            d_distance = d_distance * self.distance_scale.unsqueeze(1)
         d_unit = d_unit / self.distance.unsqueeze(1)
         return d_unit + (d_distance - (d_unit * self.unit).sum(1, keepdim=True)) * self.unit
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.pair_cutoffs import Reach, reach_table
 from ase_comformer.nn.layers.radial import BesselBasis
 from ase_comformer.nn.layers.stacked import Embedding, LayerNorm, Linear, affine
 from ase_comformer.nn.operations.message_sums import COMPONENTS, MessageSums, SumTopology, message_sums
@@ -221,7 +222,10 @@ class CartesianTrunk(nn.Module):
         update: hidden width of the networks that update nodes, twice ``scalars`` where None.
         cutoff: A, that of the graph; the envelope has two zero derivatives there.
         mean_neighbours: typical sum of envelopes, a fixed scale for the sums.
+        reach: A, of large atoms (``reach``): distances between them are read in units of the cut-off of their pair.
     """
+
+    reach: Tensor | None
 
     def __init__(
         self,
@@ -234,9 +238,11 @@ class CartesianTrunk(nn.Module):
         update: int | None = None,
         cutoff: float = 5.5,
         mean_neighbours: float = 12.0,
+        reach: Reach = (),
     ) -> None:
         super().__init__()
         self.scalars, self.vectors, self.cutoff, self.mean_neighbours = scalars, vectors, cutoff, mean_neighbours
+        self.register_buffer("reach", torch.tensor(reach_table(reach)) if reach else None, persistent=False)
         self.embedding = Embedding(MAX_ATOMIC_NUMBER + 1, scalars)
         self.radial_basis = BesselBasis(cutoff, radial)
         self.layers = nn.ModuleList(
@@ -246,16 +252,26 @@ class CartesianTrunk(nn.Module):
         self.basis = CartesianBasis()
 
     @property
-    def geometry(self) -> tuple[float, int, int, float]:
+    def geometry(self) -> tuple[float, int, int, float, tuple[float, ...]]:
         """What ``edge_geometry`` depends on beside the graph: trunks that agree in it can share the result."""
         basis = self.radial_basis
-        return self.cutoff, basis.count, basis.power, self.mean_neighbours
+        reach = () if self.reach is None else tuple(self.reach.tolist())
+        return self.cutoff, basis.count, basis.power, self.mean_neighbours, reach
+
+    def distance_scale(self, graph: CrystalGraph) -> Tensor | None:
+        """(E,) the common cut-off over that of the pair, by which distances are multiplied; None where all are one."""
+        if self.reach is None:
+            return None
+        reach = self.reach.to(graph.edge_vector.dtype)[graph.numbers]
+        both = reach[graph.edge_receiver] + reach[graph.edge_sender]
+        return self.cutoff / both.clamp(min=self.cutoff)
 
     def edge_geometry(self, graph: CrystalGraph, topology: SumTopology | None = None) -> EdgeGeometry:
         """Unit vectors, harmonics, radial basis, weights and sums of all edges; ``topology`` where it is known."""
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         unit = graph.edge_vector / distance
-        basis, envelope = self.radial_basis(distance.squeeze(1))
+        scale = self.distance_scale(graph)
+        basis, envelope = self.radial_basis(distance.squeeze(1) if scale is None else distance.squeeze(1) * scale)
         weight = envelope * (graph.edge_weight / self.mean_neighbours).unsqueeze(1)
         tensor = self.basis.harmonics(unit)
         rotation = None if graph.atom_rotation is None else self.basis.rotation(graph.atom_rotation)

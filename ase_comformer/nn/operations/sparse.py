@@ -83,6 +83,31 @@ class SparsePattern:
         """See the class."""
         return torch.repeat_interleave(torch.diff(self.ends)) * self.width + self.columns
 
+    def product(self, values: Tensor | None, table: Tensor) -> Tensor:
+        """``bare_product``."""
+        if len(self.columns) == 0:
+            return table.new_zeros(len(self.offsets), table.shape[1])
+        return torch.embedding_bag(table, self.columns, self.offsets, False, 0, False, values)[0]
+
+    def sampled(self, left: Tensor, right: Tensor) -> Tensor:
+        """``bare_sampled``."""
+        columns = self.columns
+        if len(columns) == 0:
+            return left.new_zeros(0)
+        if self.rows is not None:  # for tracers; a sparse matrix takes a fifth of the time
+            return (left[self.rows] * right[columns]).sum(1)
+        if len(left) * len(right) <= _SMALL_MATRIX:
+            return (left @ right.t()).flatten().index_select(0, self.flat)
+        _silence_beta_warning()
+        where = torch.sparse_csr_tensor(
+            self.ends,
+            columns,
+            left.new_zeros(len(columns)),
+            size=(len(self.offsets), self.width),
+            check_invariants=False,
+        )
+        return torch.sparse.sampled_addmm(where, left.contiguous(), right.contiguous().t(), beta=0).values()
+
     def _sorted(self) -> tuple[SparsePattern, Tensor]:
         rows = torch.repeat_interleave(torch.diff(self.ends))
         order = torch.argsort(self.columns, stable=True)
@@ -103,29 +128,12 @@ def sparse_product(pattern: SparsePattern, values: Tensor | None, table: Tensor)
 
 def bare_product(pattern: SparsePattern, values: Tensor | None, table: Tensor) -> Tensor:
     """``sparse_product`` without derivatives."""
-    if len(pattern.columns) == 0:
-        return table.new_zeros(len(pattern.offsets), table.shape[1])
-    return torch.embedding_bag(table, pattern.columns, pattern.offsets, False, 0, False, values)[0]
+    return pattern.product(values, table)
 
 
 def bare_sampled(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
     """(K,) scalar products of row r of ``left`` and row c of ``right`` for every non-zero (r, c), no derivatives."""
-    columns = pattern.columns
-    if len(columns) == 0:
-        return left.new_zeros(0)
-    if pattern.rows is not None:  # for tracers; a sparse matrix takes a fifth of the time
-        return (left[pattern.rows] * right[columns]).sum(1)
-    if len(left) * len(right) <= _SMALL_MATRIX:
-        return (left @ right.t()).flatten().index_select(0, pattern.flat)
-    _silence_beta_warning()
-    where = torch.sparse_csr_tensor(
-        pattern.ends,
-        columns,
-        left.new_zeros(len(columns)),
-        size=(len(pattern.offsets), pattern.width),
-        check_invariants=False,
-    )
-    return torch.sparse.sampled_addmm(where, left.contiguous(), right.contiguous().t(), beta=0).values()
+    return pattern.sampled(left, right)
 
 
 class _Product(torch.autograd.Function):

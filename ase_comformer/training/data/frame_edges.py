@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +41,9 @@ class FrameEdges:
     pair_by_sender: NDArray[np.int32]
 
 
-def _edges_of_part(task: tuple[Frames, float]) -> FrameEdges:
-    frames, cutoff = task
-    graph = frames.graph(GraphSettings(cutoff=cutoff))
+def _edges_of_part(task: tuple[Frames, GraphSettings]) -> FrameEdges:
+    frames, settings = task
+    graph = frames.graph(replace(settings, reciprocal_cutoff=0.0))
     receiver, sender = graph.edge_receiver.numpy(), graph.edge_atom.numpy()
     order = np.lexsort((sender, receiver))
     receiver, sender = receiver[order], sender[order]
@@ -74,12 +74,12 @@ def _edges_of_part(task: tuple[Frames, float]) -> FrameEdges:
     )
 
 
-def edges_of(frames: Frames, cutoff: float, smallest: int = 2000) -> FrameEdges:
+def edges_of(frames: Frames, settings: GraphSettings, smallest: int = 2000) -> FrameEdges:
     """Of every frame; in several processes from ``smallest`` frames on."""
     if len(frames) < smallest:
-        return _edges_of_part((frames, cutoff))
+        return _edges_of_part((frames, settings))
     cores = len(os.sched_getaffinity(0))
-    parts = [(frames.take(rows), cutoff) for rows in np.array_split(np.arange(len(frames)), 4 * cores)]
+    parts = [(frames.take(rows), settings) for rows in np.array_split(np.arange(len(frames)), 4 * cores)]
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         found = pool.map(_edges_of_part, parts, chunksize=1)
     return FrameEdges(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(FrameEdges)))

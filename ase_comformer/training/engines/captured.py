@@ -5,6 +5,7 @@ them one by one. Here all of it is captured once, with the choice of frames as i
 epoch without a word between CPU and GPU. The rest of a run (data, schedule, checkpoints) is that of ``train.py``.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_comformer.nn.architectures.potential import derivatives
-from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import Frames
-from ase_comformer.training.engines.compiled import Outputs
+from ase_comformer.training.engines.compiled import Outputs, topology_of
 from ase_comformer.training.engines.resident import ResidentFrames
 from ase_comformer.training.engines.trainer import Trainer
 from ase_comformer.training.tasks.frame_batch import Capacity, frame_losses, tensors_of
@@ -73,8 +73,8 @@ class ResidentFrameTask(FrameTask):
             for first, last in packed(unit_sizes(frames.sizes(), units), self.capacity):
                 rows = chosen_frames(units[first:last], self.capacity, len(frames))
                 chosen, sibling = (torch.from_numpy(row).to(self.device) for row in rows)
-                batch, indices = frames.batch(chosen, sibling, self.capacity)
-                topology = SumTopology.from_tensors(indices, batch.graph)
+                batch, indices = frames.batch(chosen, sibling, self.capacity, self.config.fused)
+                topology = topology_of(indices, batch.graph)
                 found = derivatives(self.network, batch.graph, batch.fidelity, topology=topology)
                 for key, (values, known) in frame_losses(found, batch).items():
                     if known.any():
@@ -150,7 +150,7 @@ class CapturedTrainer(Trainer):
     def _inputs(self, task: ResidentFrameTask) -> tuple[Any, ...]:
         assert task.capacity is not None
         chosen, sibling = (table.index_select(0, self._position)[0] for table in (self._chosen, self._sibling))
-        batch, topology = task.resident.batch(chosen, sibling, task.capacity)
+        batch, topology = task.resident.batch(chosen, sibling, task.capacity, self.config.fused)
         parameters = {name: value.detach() for name, value in self.network.named_parameters()}
         return parameters, tensors_of(batch), topology
 
@@ -169,10 +169,22 @@ class CapturedTrainer(Trainer):
         for parameter, gradient in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             parameter.grad = gradient.view_as(parameter)
         self._rate.copy_(rate)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        with matrix_precision("high" if self.config.tensor_float else "highest"):
+            for optimiser in self.optimisers:
+                optimiser.step()
         self.average.move(self.network, share)
         self._position.add_(1)
+
+
+@contextlib.contextmanager
+def matrix_precision(precision: str) -> Iterator[None]:
+    """Products of float32 matrices at this precision, see ``torch.set_float32_matmul_precision``."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def recorded(step: Callable[[], None], rewind: Callable[[], object]) -> Callable[[], None]:

@@ -17,9 +17,18 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.architectures.potential import NodeOutputs, Potential, derivatives
 from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.training.engines.fused import fused_topology
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, tensors_of
 
 Outputs = tuple[Tensor, dict[str, tuple[Tensor, Tensor]], list[Tensor]]
+
+
+def topology_of(indices: dict[str, tuple[Tensor, ...]], graph: CrystalGraph) -> SumTopology:
+    """Make the topology of a batch from the tensors of either kind that ``ResidentFrames.batch`` gives."""
+    if "ends_columns" not in indices:
+        return SumTopology.from_tensors(indices, graph)
+    tensors = {name: values[0] for name, values in indices.items()}
+    return fused_topology(tensors, graph.edge_receiver, graph.edge_atom, len(graph.numbers))
 
 
 class CompiledStep:
@@ -73,7 +82,7 @@ class CompiledStep:
         self, parameters: dict[str, Tensor], tensors: dict[str, Tensor], indices: dict[str, tuple[Tensor, ...]]
     ) -> Outputs:
         batch = batch_of(tensors)
-        topology = SumTopology.from_tensors(indices, batch.graph)
+        topology = topology_of(indices, batch.graph)
         parameters = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
         state = parameters | dict(self.network.named_buffers())
 

@@ -114,7 +114,7 @@ class ResidentFrames:
     @classmethod
     def from_frames(cls, frames: Frames, settings: GraphSettings) -> ResidentFrames:
         """Graphs of all frames, found by all cores; on the CPU until ``to``."""
-        found = edges_of(frames, settings.cutoff)
+        found = edges_of(frames, settings)
         reciprocal_vectors = (
             reciprocal_tensors(frame_reciprocal_vectors(frames, settings.reciprocal_cutoff))
             if settings.reciprocal_cutoff
@@ -161,13 +161,16 @@ class ResidentFrames:
         counts = torch.diff(starts, dim=0).cpu().numpy()
         return np.concatenate([np.ones((len(counts), 1), dtype=np.int64), counts], axis=1)
 
-    def batch(self, chosen: Tensor, sibling: Tensor, capacity: Capacity) -> tuple[FrameBatch, Topology]:
+    def batch(
+        self, chosen: Tensor, sibling: Tensor, capacity: Capacity, fused: bool = False
+    ) -> tuple[FrameBatch, Topology]:
         """These frames as one batch filled up to ``capacity``, and the tensors of its ``SumTopology``.
 
         Args:
             chosen: (B,) of frames, F where there is none; B is that of the capacity, and the last one is F.
             sibling: (B,) position in ``chosen`` of the other frame of a pair, B where a frame stands alone.
             capacity: above the sum of the sizes in atoms, edges and pairs.
+            fused: tensors of a ``fused_topology`` instead.
         """
         atoms = _Rows.from_starts(self.atom_start, chosen, capacity.atoms)
         edges = _Rows.from_starts(self.edge_start, chosen, capacity.edges)
@@ -188,7 +191,7 @@ class ResidentFrames:
         # the first pair of a group has all its edges
         in_group = first(of_pair + 1, more_edges) - first(of_pair, more_edges)
         filling = torch.where(pair - pairs.total == first(of_pair, more_pairs), in_group, 0)
-        topology = _topology(
+        topology = (_fused_tensors if fused else _topology)(
             receiver=receiver,
             sender=sender,
             edge_pair=edges.shifted(self.edge_pair, pairs.offset, pairs.total + first(of_edge, more_pairs)),
@@ -321,6 +324,40 @@ def _topology(
         "carried": carried,
         "arriving": arriving,
     }
+
+
+def _fused_tensors(
+    *,
+    receiver: Tensor,
+    sender: Tensor,
+    edge_pair: Tensor,
+    edge_by_sender: Tensor,
+    pair_receiver: Tensor,
+    pair_sender: Tensor,
+    pair_size: Tensor,
+    pair_by_sender: Tensor,
+    atoms: int,
+) -> Topology:
+    """What ``fused_topology`` reads."""
+    edges, pairs = len(receiver), len(pair_receiver)
+    edge, pair = (torch.arange(size, device=receiver.device) for size in (edges, pairs))
+    atom = torch.arange(atoms + 1, device=receiver.device)
+    starts = torch.searchsorted(receiver, atom)
+    zero = pair_size.new_zeros(1, dtype=torch.int64)
+    found = {
+        "starts": starts,
+        "edge_pair": edge_pair,
+        "pair_starts": torch.cat([zero, torch.cumsum(pair_size, 0)]),
+        "pair_receiver": pair_receiver,
+        "pair_atom": pair_sender,
+        "ends_columns": torch.cat([edge, edge_by_sender]),
+        "ends_starts": torch.cat([starts[:-1], edges + torch.searchsorted(sender[edge_by_sender], atom)]),
+        "pair_order": pair,
+        "receiver_starts": torch.searchsorted(pair_receiver, atom),
+        "pair_by_sender": pair_by_sender,
+        "sender_starts": torch.searchsorted(pair_sender[pair_by_sender], atom),
+    }
+    return {name: (value,) for name, value in found.items()}
 
 
 def _inverse(order: Tensor) -> Tensor:

@@ -139,6 +139,7 @@ class Trainer:
         self.task = self._make_task(folder)
         if config.initial:
             start_from(self.network, Path(config.initial))
+            self.task.started()
         self.average = MovingAverage(self.network, config.ema)
         self.optimisers = make_optimisers(self.network, config)
         self.processes = Processes()

@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ase_comformer.graphs.neighbours import GraphSettings
+from ase_comformer.graphs.pair_cutoffs import pair_cutoffs
 from ase_comformer.nn.architectures.potential import derivatives
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data.frames import ISOLATED, Frames, join, load_frames
+from ase_comformer.training.data import isolated
+from ase_comformer.training.data.frames import Frames, join, load_frames
+from ase_comformer.training.data.records import data_folder
 from ase_comformer.training.engines.compiled import CompiledStep
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, frame_losses, padded
 from ase_comformer.training.tasks.task import Task, Terms, Totals
 
 #: Data sets of which pairs are drawn.
-PAIRED = frozenset({"response", "labelled", "substituted", "strained", "elastic", "varied"})
+PAIRED = frozenset({"response", "labelled", "substituted", "strained", "elastic", "varied", "weak"})
 #: Data sets that were made of training crystals only.
 WITHOUT_VALIDATION = frozenset({"substituted", "strained"})
 
@@ -52,10 +55,14 @@ class FrameTask(Task):
             for name, m in zip(config.datasets, limit, strict=True)
             if name not in WITHOUT_VALIDATION
         }
-        bulk = [frames for name, frames in zip(config.datasets, sets, strict=True) if name != "varied"]
+        self.val_sets = {name: pair for name, pair in self.val_sets.items() if len(pair[1])}
+        bulk = [f for name, f in zip(config.datasets, sets, strict=True) if name not in ("varied", "weak", "dimers")]
         self._set_references(join(bulk))
+        self.isolated: Tensor | None = None
         if network.arguments["isolated"]:
-            self._set_isolated()
+            self.isolated = self._isolated_energies(data_folder(folder), join(bulk))
+            self.started()
+            self._place_dimers(self.isolated)
         self.capacity = Capacity(**config.capacity) if config.capacity else None
         if (
             self.capacity is not None
@@ -83,16 +90,39 @@ class FrameTask(Task):
                 offset = _ridge(per_atom[chosen], rest, 1.0)
             reference[fidelity] = torch.from_numpy(common + offset)
 
-    def _set_isolated(self) -> None:
-        """Energies of isolated atoms from the frames of such; the references where there are none."""
-        frames = self.train_set.take(np.flatnonzero(self.train_set.kind == ISOLATED))
-        if not len(frames):
-            raise ValueError(f"{self.config.name}: no frames of isolated atoms; add varied to datasets")
-        reference = self.network.element_reference[0]
-        composition = _composition(frames, len(reference))
-        found = torch.from_numpy(_ridge(composition, frames.energy, 1e-6)).to(reference)
-        seen = torch.from_numpy(composition.any(axis=0)).to(reference.device)
-        self.network.isolated_reference.copy_(torch.where(seen, found, reference))
+    def _isolated_energies(self, folder: Path, bulk: Frames) -> Tensor:
+        """(Z,) eV, the references where DFT does not say."""
+        reference: Tensor = self.network.element_reference[0]
+        known = isolated.isolated_energies(folder, _lowest_of_elements(bulk))[: len(reference)]
+        found = torch.from_numpy(known).to(reference)
+        return torch.where(found.isfinite(), found, reference)
+
+    def started(self) -> None:
+        """See ``Task``: isolated atoms keep the energies of this data, whatever weights a run starts from."""
+        if self.isolated is not None:
+            self.network.isolated_reference.copy_(self.isolated)
+
+    def _place_dimers(self, energies: Tensor) -> None:
+        """Energies of dimers, which are given above those of isolated atoms, on the scale of the labels.
+
+        Dimers beyond the cut-off are two isolated atoms whatever they are labelled with, and are left out.
+        """
+        settings = self.network.graph_settings
+        table = energies.double().cpu().numpy()
+
+        def placed(frames: Frames, units: NDArray[np.int64]) -> NDArray[np.int64]:
+            dimers = np.flatnonzero(frames.kind == "dimer_pbe")
+            first, second = frames.start[dimers], frames.start[dimers] + 1
+            number = frames.numbers[first]
+            frames.energy[dimers] += 2 * table[number]
+            distance = np.linalg.norm(frames.positions[second] - frames.positions[first], axis=1)
+            beyond = dimers[distance >= pair_cutoffs(settings.reach, settings.cutoff, number, number)]
+            return np.flatnonzero(~np.isin(units[:, 0], beyond))
+
+        kept = placed(self.train_set, self.units)
+        self.units, self.owner = self.units[kept], self.owner[torch.from_numpy(kept)]
+        for name, (frames, units) in self.val_sets.items():
+            self.val_sets[name] = frames, units[placed(frames, units)]
 
     def order(self, generator: torch.Generator) -> Tensor:
         """See ``Task``; pairs count as two samples, so there are fewer units than samples."""
@@ -120,7 +150,7 @@ class FrameTask(Task):
     @functools.cached_property
     def sizes(self) -> NDArray[np.int64]:
         """(F, 4) what every training frame needs of each part of a ``Capacity``, pairs at most."""
-        count, edges = self.train_set.count, self.train_set.edge_counts(self.network.graph_settings.cutoff)
+        count, edges = self.train_set.count, self.train_set.edge_counts(self.network.graph_settings)
         # every pair needs an edge, and no frame has more of them than its atoms squared
         return np.stack([np.ones_like(count), count, edges, np.minimum(edges, count**2)], axis=1)
 
@@ -189,10 +219,25 @@ def packed(size: NDArray[np.int64], capacity: Capacity) -> Iterator[tuple[int, i
 
 
 def _units(frames: Frames, paired: bool) -> NDArray[np.int64]:
-    if paired:
-        return frames.pairs() if frames.kind[0] == "response" else frames.siblings()
+    """Pairs (u, 2), each once, and the frames that have no other of their crystal, with -1."""
     alone = np.arange(len(frames))
-    return np.stack([alone, np.full_like(alone, -1)], axis=1)
+    if paired and len(frames) and frames.kind[0] == "response":
+        return frames.pairs()
+    pairs = frames.siblings() if paired else np.zeros((0, 2), dtype=np.int64)
+    # of two frames of a crystal each follows the other
+    pairs = pairs[np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)[1]]
+    alone = np.setdiff1d(alone, pairs)
+    return np.concatenate([pairs, np.stack([alone, np.full_like(alone, -1)], axis=1)])
+
+
+def _lowest_of_elements(frames: Frames) -> dict[int, float]:
+    """Atomic number -> lowest energy per atom of the frames of one element, eV."""
+    found: dict[int, float] = {}
+    for start, count, energy in zip(frames.start, frames.count, frames.energy, strict=True):
+        number = int(frames.numbers[start])
+        if np.isfinite(energy) and (frames.numbers[start : start + count] == number).all():
+            found[number] = min(found.get(number, np.inf), float(energy) / int(count))
+    return found
 
 
 def _composition(frames: Frames, elements: int) -> NDArray[np.float64]:

@@ -43,6 +43,10 @@ class Task(ABC):
     def terms(self, samples: Tensor) -> Terms:
         """Losses of these training samples."""
 
+    def started(self) -> None:
+        """Called once the network has the weights that a run starts from."""
+        return
+
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Indices of one epoch, batch by batch."""
         yield from self.order(generator).split(self.config.batch_size)

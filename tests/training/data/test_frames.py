@@ -1,6 +1,7 @@
 """Frames of the three sources, the task that learns from them, and the errors on them."""
 
 import gzip
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.units import GPa
+from safetensors.torch import save_file
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.building import build_graph
@@ -21,7 +23,7 @@ from ase_comformer.graphs.crystal_graph import collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data.frames import ISOLATED, TRAINING_DATA, Frames, join, load_frames
+from ase_comformer.training.data.frames import TRAINING_DATA, Frames, join, load_frames
 from ase_comformer.training.data.records import split_of
 from ase_comformer.training.engines.captured import CapturedTrainer
 from ase_comformer.training.engines.trainer import Trainer, trainer
@@ -161,7 +163,10 @@ def test_size_limit(folder: Path) -> None:
 
 
 def test_unknown_source_lists_the_choices(folder: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"nonsense.*labelled, substituted, strained, varied, elastic, dft"):
+    with pytest.raises(
+        UnknownNameError,
+        match=r"nonsense.*labelled, substituted, strained, varied, weak, dimers, polymorphs, elastic, dft",
+    ):
         load_frames("nonsense", ("train",), folder)
 
 
@@ -222,30 +227,31 @@ def test_learning_lowers_the_errors_and_resumes_exactly(folder: Path, tmp_path: 
         torch.testing.assert_close(second.network.state_dict()[name], value)
 
 
-def test_isolated_atoms_have_the_energies_of_their_frames(folder: Path, tmp_path: Path) -> None:
+def test_isolated_atoms_have_cohesive_energies_of_dft_below_crystals(folder: Path, tmp_path: Path) -> None:
     wanted = config(tmp_path, 1)
     wanted.arguments["isolated"] = True
-    with pytest.raises(ValueError, match="add varied to datasets"):
+    with pytest.raises(FileNotFoundError, match=r"add isolated_atoms\.json"):
         Trainer(wanted, folder)
     package = shutil.copytree(folder, tmp_path / "package")
-    np.savez(
-        package / "varied_frames.npz",
-        ptr=[0, 2, 4, 6],
-        numbers=np.array([10, 18, 10, 10, 18, 18], dtype=np.uint8),
-        cell=np.array([14 * np.eye(3)] * 3),
-        positions=np.array([[0, 0, 0], [7, 7, 7]] * 3, dtype=np.float32),
-        forces=np.zeros((6, 3), dtype=np.float32),
-        energy=np.array([-3.0, -2.0, 5.0]),
-        stress=np.zeros((3, 6), dtype=np.float32),
-        variant=np.array([ISOLATED] * 3),
-        split=np.array(["train", "train", "val"]),
-        base_id=np.array(["one", "two", "three"]),
-    )
-    wanted.datasets = [*wanted.datasets, "varied"]
-    network = Trainer(wanted, package).network
-    assert network.isolated_energies[:, [10, 18]].tolist() == [pytest.approx([-1.0, -2.0], abs=1e-5)] * 3
+    facts = {
+        "Ne": {"split": "train", "matpes_PBE_atom": -0.5, "matpes_PBE_cohesive_per_atom": -0.25,
+               "mp_pbe_lowest_crystal_per_atom": -1.0},
+        "Ar": {"split": "val", "matpes_PBE_atom": -0.6},
+        "O": {"split": "test", "matpes_PBE_atom": -1.5},
+    }  # fmt: skip
+    (package / "isolated_atoms.json").write_text(json.dumps(facts))
+    started = Trainer(wanted, package)
+    network = started.network
+    assert network.isolated_energies[0, [10, 18, 8]].tolist() == pytest.approx([-0.75, -0.6, -1.75])
     crystals = Trainer(config(tmp_path, 1), folder).network.element_reference
     torch.testing.assert_close(network.element_reference, crystals)
+    # whatever weights a run starts from
+    given = {**network.state_dict(), "isolated_reference": torch.zeros_like(network.isolated_reference)}
+    save_file(given, tmp_path / "given.safetensors")
+    wanted.initial, wanted.name = str(tmp_path / "given.safetensors"), "from another"
+    again = Trainer(wanted, package)
+    torch.testing.assert_close(again.network.isolated_reference, network.isolated_reference)
+    torch.testing.assert_close(again.average.values["isolated_reference"], network.isolated_reference)
 
 
 def _stop(trainer: Trainer) -> None:

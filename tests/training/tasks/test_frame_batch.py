@@ -14,7 +14,7 @@ from ase_comformer.nn.architectures.potential import Potential, derivatives
 from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.engines.captured import chosen_frames
-from ase_comformer.training.engines.compiled import CompiledStep
+from ase_comformer.training.engines.compiled import CompiledStep, topology_of
 from ase_comformer.training.engines.resident import ResidentFrames
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
 
@@ -68,7 +68,7 @@ def network() -> Potential:
 def test_edge_counts_are_those_of_the_graph(frames: Frames) -> None:
     graph = frames.graph(SETTINGS)
     expected = torch.bincount(graph.node_crystal[graph.edge_receiver]).numpy()
-    np.testing.assert_array_equal(frames.edge_counts(4.5), expected)
+    np.testing.assert_array_equal(frames.edge_counts(GraphSettings(cutoff=4.5)), expected)
 
 
 def test_difference_and_mean_of_the_forces_of_a_pair_count_apart(batch: FrameBatch, network: Potential) -> None:
@@ -220,3 +220,23 @@ def test_batches_of_resident_frames_have_the_losses_and_sums_of_plain_ones(
         assert torch.equal(back, given_rows[order])
         assert torch.equal(back_rows, columns[order])
         assert torch.equal(order[inverse], torch.arange(len(order)))
+
+
+def test_fused_sums_have_the_losses_and_gradients_of_sparse_products(frames: Frames, network: Potential) -> None:
+    resident = ResidentFrames.from_frames(frames, SETTINGS)
+    rows = chosen_frames(np.array([[0, 1], [2, -1], [3, -1]]), CAPACITY, len(frames))
+    found = {}
+    for fused in (False, True):
+        filled, indices = resident.batch(*(torch.from_numpy(row) for row in rows), CAPACITY, fused)
+        assert ("ends_columns" in indices) == fused
+        step = CompiledStep(network, WEIGHTS, CAPACITY, compile=False)
+        parameters = {name: value.detach() for name, value in network.named_parameters()}
+        inputs = (parameters, tensors_of(filled), indices)
+        loss, _, gradients = step.function(inputs)(*inputs)
+        found[fused] = loss, gradients
+        topology = topology_of(indices, filled.graph)
+        found[fused] += (derivatives(network, filled.graph, filled.fidelity, topology=topology).forces,)
+    torch.testing.assert_close(found[True][0], found[False][0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found[True][2], found[False][2], rtol=1e-4, atol=1e-5)
+    for (name, _), gradient, expected in zip(network.named_parameters(), found[True][1], found[False][1], strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5, msg=name)
