@@ -102,12 +102,12 @@ def elastic_tensor_from_stress(
             UserWarning,
             stacklevel=2,
         )
-    basis = _allowed_tensors(analyse_space_group(atoms, symprec) if use_symmetry else None)
-    columns = _independent_strains(basis)
+    basis = allowed_stiffness_tensors(analyse_space_group(atoms, symprec) if use_symmetry else None)
+    columns = independent_strains(basis)
     slopes, unrelaxed = np.zeros((6, 6)), []
     for column in columns:
         total = np.zeros(6)
-        for signed, strained in _pairs(atoms, column, magnitudes):
+        for signed, strained in strained_pairs(atoms, column, magnitudes):
             strained.calc = calculator
             if relax_atoms and not BFGS(strained, logfile=None).run(fmax=fmax, steps=steps):
                 unrelaxed.append(f"{VOIGT_LABELS[column]} {signed:+g}")
@@ -120,12 +120,12 @@ def elastic_tensor_from_stress(
             UserWarning,
             stacklevel=2,
         )
-    tensor, misfit = _fit(slopes, basis, columns)
+    tensor, misfit = fit_stiffness(slopes, basis, columns)
     return ElasticFit(tensor, tuple(VOIGT_LABELS[column] for column in columns), misfit, rest, tuple(unrelaxed))
 
 
-def _pairs(atoms: Atoms, column: int, magnitudes: Iterable[float]) -> Iterator[tuple[float, Atoms]]:
-    """Crystals strained by + and - each magnitude of one Voigt component."""
+def strained_pairs(atoms: Atoms, column: int, magnitudes: Iterable[float]) -> Iterator[tuple[float, Atoms]]:
+    """Yield crystals strained by + and - each magnitude of one Voigt component."""
     unit = np.zeros(6)
     unit[column] = 1.0
     direction = voigt_to_cartesian(unit, "strain")
@@ -136,7 +136,7 @@ def _pairs(atoms: Atoms, column: int, magnitudes: Iterable[float]) -> Iterator[t
             yield signed, strained
 
 
-def _allowed_tensors(group: SpaceGroup | None) -> FloatArray:
+def allowed_stiffness_tensors(group: SpaceGroup | None) -> FloatArray:
     """(K, 6, 6) orthonormal basis, in Mandel form, of the elastic tensors that the group allows."""
     units = mandel_to_voigt(np.eye(36).reshape(36, 6, 6), "stiffness")
     allowed = (units + units.swapaxes(1, 2)) / 2 if group is None else project("elastic_tensor", units, group)
@@ -145,7 +145,7 @@ def _allowed_tensors(group: SpaceGroup | None) -> FloatArray:
     return vectors[:, values > 0.5].T.reshape(-1, 6, 6)
 
 
-def _independent_strains(basis: FloatArray) -> tuple[int, ...]:
+def independent_strains(basis: FloatArray) -> tuple[int, ...]:
     """The fewest Voigt components whose stresses determine every tensor of the basis well."""
     for count in range(1, 6):
         for columns in combinations(range(6), count):
@@ -155,7 +155,7 @@ def _independent_strains(basis: FloatArray) -> tuple[int, ...]:
     return tuple(range(6))
 
 
-def _fit(slopes: FloatArray, basis: FloatArray, columns: tuple[int, ...]) -> tuple[FloatArray, float]:
+def fit_stiffness(slopes: FloatArray, basis: FloatArray, columns: tuple[int, ...]) -> tuple[FloatArray, float]:
     """Voigt tensor (6, 6) of the basis whose ``columns`` are closest to the slopes, and the relative misfit."""
     measured = (slopes * np.outer(_SHEAR, _SHEAR))[:, columns].ravel()
     design = basis[:, :, columns].reshape(len(basis), -1).T
