@@ -233,7 +233,9 @@ def coupling_factors(
     coupling kt = e33 / sqrt(C33^D eps33^S), all without unit and without sign.
 
     Args:
-        piezoelectric_tensor, elastic_tensor, static_dielectric_tensor: as ``derived_piezoelectric_tensors``.
+        piezoelectric_tensor: e (3, 6) C/m^2 at constant field.
+        elastic_tensor: (6, 6) GPa at constant field.
+        static_dielectric_tensor: (3, 3) at constant strain, relative.
     """
     derived = derived_piezoelectric_tensors(piezoelectric_tensor, elastic_tensor, static_dielectric_tensor)
     compliance = np.linalg.inv(elastic_tensor * 1e9)

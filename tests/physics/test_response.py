@@ -43,7 +43,7 @@ def blocks() -> ResponseBlocks:
 
 
 def enthalpy_matrix(blocks: ResponseBlocks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Second derivatives of the enthalpy in (u, eta), its mixed ones with the field, and those in the field; eV, A, V."""
+    """Second derivatives of the enthalpy: in (u, eta), mixed with the field, in the field; eV, A, V."""
     size = 3 * len(blocks.force_constants)
     v = blocks.volume
     strain = blocks.internal_strain.reshape(size, 6)
