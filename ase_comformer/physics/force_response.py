@@ -1,4 +1,4 @@
-"""Force constants, internal strain and clamped-ion stiffness of a crystal from forces and stresses, by finite differences.
+"""Force constants, internal strain and clamped-ion stiffness of a crystal from differences of forces and stresses.
 
 Only the displacements and strains that the space group leaves independent are evaluated, all in one call: atoms that
 represent their orbit move along as few directions as their site group needs to fill space, and against them only where

@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.units import GPa
 from numpy.typing import NDArray
 
+from ase_comformer.calculator import GMTNetCalculator
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice
 from ase_comformer.inference.predictor import Predictor
@@ -89,7 +90,9 @@ def respond(
         fmax: eV/A, largest force at rest.
         softness: eV/A^2, stiffness at which the response of a mode is damped (``physics.response.combine``).
         predictor: loaded model in float64; made from the arguments below where None.
-        model, device, symprec: as ``predict``.
+        model: name or path, as ``predict``.
+        device: ``"auto"`` or a torch device.
+        symprec: A, the largest distance by which idealisation may move an atom.
 
     Returns:
         ``CrystalResponse``; ``.elastic_tensor`` (6, 6) GPa, ``.static_dielectric_tensor`` (3, 3) and so on.
@@ -148,9 +151,7 @@ def _evaluator(predictor: Predictor) -> Any:
     return evaluate
 
 
-def _with_charges(
-    blocks: ResponseBlocks, group: SpaceGroup, predictor: Predictor
-) -> tuple[ResponseBlocks, list[str]]:
+def _with_charges(blocks: ResponseBlocks, group: SpaceGroup, predictor: Predictor) -> tuple[ResponseBlocks, list[str]]:
     """Add what networks know of charges; say what is missing and why."""
     found, missing = {}, []
     for name in _ELECTRIC:
@@ -166,12 +167,10 @@ def _with_charges(
 
 
 def _at_rest(group: SpaceGroup, predictor: Predictor, cell: bool, fmax: float) -> tuple[SpaceGroup, bool]:
-    """Relax the primitive cell with its space group kept; the group of the relaxed cell, and whether it came to rest."""
+    """Relax the primitive cell with its space group kept; return its group, and whether it came to rest."""
     from ase.constraints import FixSymmetry
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS
-
-    from ase_comformer.calculator import GMTNetCalculator
 
     atoms = group.primitive.copy()
     atoms.calc = GMTNetCalculator(**{**predictor.arguments, "dtype": "float64"})
