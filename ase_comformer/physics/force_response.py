@@ -33,7 +33,7 @@ FloatArray = NDArray[np.float64]
 Evaluate = Callable[[Sequence[Atoms]], Sequence[tuple[FloatArray, FloatArray]]]
 
 #: A, displacement of an atom; strain of a cell.
-DISPLACEMENT, STRAIN = 0.01, 0.002
+DISPLACEMENT, STRAIN = 0.005, 0.002
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _SAME = 1e-6
 
@@ -106,7 +106,9 @@ def independent_displacements(group: SpaceGroup) -> list[_Step]:
         rotations = group.rotations[site]
         found = np.zeros((0, 3))
         while np.linalg.matrix_rank(found, tol=1e-3) < 3:
-            candidates = np.concatenate([np.eye(3), np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]) / 1.5])
+            # directions of the lattice, so that they turn with the crystal
+            whole = np.concatenate([np.eye(3), [[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]])
+            candidates = whole @ group.primitive.cell.array
             candidates /= np.linalg.norm(candidates, axis=1, keepdims=True)
             gains = [np.linalg.matrix_rank(np.concatenate([found, rotations @ v]), tol=1e-3) for v in candidates]
             best = candidates[int(np.argmax(gains))]

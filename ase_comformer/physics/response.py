@@ -214,12 +214,13 @@ def derived_piezoelectric_tensors(
     d_si = piezoelectric_tensor @ np.linalg.inv(elastic_tensor * 1e9)  # C/N
     strained = static_dielectric_tensor * _eps0
     free = strained + d_si @ piezoelectric_tensor.T
-    h = np.linalg.solve(strained, piezoelectric_tensor)
+    h: FloatArray = np.asarray(np.linalg.solve(strained, piezoelectric_tensor), dtype=np.float64)
+    g: FloatArray = np.asarray(np.linalg.solve(free, d_si), dtype=np.float64)
     return PiezoelectricTensors(
         strain_tensor=d_si * 1e12,
         free_dielectric_tensor=free / _eps0,
         elastic_tensor_fixed_displacement=elastic_tensor + piezoelectric_tensor.T @ h * 1e-9,
-        g_tensor=np.linalg.solve(free, d_si),
+        g_tensor=g,
         h_tensor=h,
     )
 

@@ -177,6 +177,7 @@ def _at_rest(group: SpaceGroup, predictor: Predictor, cell: bool, fmax: float) -
     if not cell and np.abs(atoms.get_forces()).max() < fmax:
         return group, True
     atoms.set_constraint(FixSymmetry(atoms, symprec=1e-4, adjust_cell=cell))
-    optimiser = BFGS(FrechetCellFilter(atoms) if cell else atoms, logfile=None)
+    moved: Any = FrechetCellFilter(atoms) if cell else atoms
+    optimiser = BFGS(moved, logfile=None)
     ended = bool(optimiser.run(fmax=fmax, steps=200))
     return analyse_space_group(atoms, 1e-4), ended
