@@ -27,7 +27,7 @@ from ase_comformer.graphs.moving import MovingGraph
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
-from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 
 #: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only where there is a source of them.
 POTENTIAL_PROPERTIES = ("energy", "free_energy", "energies", "forces", "stress")

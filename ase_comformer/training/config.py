@@ -35,6 +35,8 @@ class TrainingConfig:
         tensor_float: whether its optimisers multiply matrices in TF32, which Muon's iteration bears; networks do not,
             as 11 bits of mantissa are as coarse as the small displacements of ``response`` frames.
         device: "cpu", or "cuda" for potentials with a ``capacity`` (``training.captured``).
+        loader: "store" cuts batches out of one flat graph, "pyg" takes torch-geometric's ``DataLoader``: the same
+            batches, slower (``benchmarks/pyg.py``); tensors and scalars only.
         optimiser: "adamw" or "muon", see ``training.optimisers``.
         initial: weights to start from (safetensors; parameters that fit by name are taken, and where they are smaller
             the rest has no influence on what they compute as long as only hidden layers have become wider; a wider
@@ -77,6 +79,7 @@ class TrainingConfig:
     weight_decay: float = 1e-3
     ema: float = 0.998
     clip: float = 1.0
+    loader: str = "store"
     seed: int = 0
     threads: int = 1
     output: str = "runs"

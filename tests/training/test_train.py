@@ -11,6 +11,7 @@ import torch
 from ase.build import bulk
 
 from ase_comformer import predict
+from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.training.config import copy_config
 from ase_comformer.training.data.records import place_in_curve, split_of
@@ -150,6 +151,30 @@ def test_training_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Pa
     second.fit()
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name]), name
+
+
+def test_batches_of_the_loader_of_torch_geometric_train_the_same_network(folder: Path, tmp_path: Path) -> None:
+    curves, networks = {}, {}
+    for loader in ("store", "pyg"):
+        chosen = TrainingConfig.read(config(tmp_path / loader, 3))
+        chosen.loader = loader
+        trainer = Trainer(chosen, folder)
+        curves[loader] = []
+        for trainer.epoch in range(3):
+            curves[loader].append(trainer._one_epoch() | {f"val {k}": v for k, v in trainer.validate().items()})
+        networks[loader] = trainer.network.state_dict()
+    assert len(curves["store"][0]) == 8
+    assert curves["store"][0] != curves["store"][1]
+    assert curves["pyg"] == [pytest.approx(epoch, rel=1e-6) for epoch in curves["store"]]
+    for name, value in networks["store"].items():
+        torch.testing.assert_close(networks["pyg"][name], value, rtol=1e-6, atol=1e-7)
+
+
+def test_unknown_loaders_are_named(folder: Path, tmp_path: Path) -> None:
+    chosen = TrainingConfig.read(config(tmp_path, 1))
+    chosen.loader = "lightning"
+    with pytest.raises(UnknownNameError, match="'lightning' is unknown: choose from store, pyg"):
+        Trainer(chosen, folder)
 
 
 def _stop_after(trainer: Trainer, epochs: int) -> None:

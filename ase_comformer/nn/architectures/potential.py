@@ -24,7 +24,7 @@ from ase_comformer.graphs.reciprocal_vectors import COULOMB
 from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, on_atoms
 from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER, CartesianLayer, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.layers.radial import polynomial_envelope, polynomial_envelope_slope
-from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.nn.uncertainty import Uncertainty
 
 #: The energy surface that a prediction follows, first of the fidelities.

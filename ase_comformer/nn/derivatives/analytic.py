@@ -20,8 +20,8 @@ from ase_comformer.nn.architectures.potential import Potential, PotentialResult,
 from ase_comformer.nn.derivatives.edge_gradient import EdgeGradient, PartGradient
 from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, is_interacting, on_atoms, on_nodes
 from ase_comformer.nn.layers.cartesian import CartesianLayer
-from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.nn.operations.sparse import bare_product, bare_sampled
+from ase_comformer.nn.operations.sum_topology import SumTopology
 
 silu_backward = torch.ops.aten.silu_backward
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward

@@ -16,7 +16,8 @@ from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.pair_cutoffs import Reach, reach_table
 from ase_comformer.nn.layers.radial import BesselBasis
 from ase_comformer.nn.layers.stacked import Embedding, LayerNorm, Linear, affine
-from ase_comformer.nn.operations.message_sums import COMPONENTS, MessageSums, SumTopology, message_sums
+from ase_comformer.nn.operations.message_sums import MessageSums, message_sums
+from ase_comformer.nn.operations.sum_topology import COMPONENTS, SumTopology
 from ase_comformer.tensors.forms import spherical_basis_l2
 
 MAX_ATOMIC_NUMBER = 103

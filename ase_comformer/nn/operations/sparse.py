@@ -28,6 +28,7 @@ class SparsePattern:
         width: number of columns.
         transpose: gives the transposed pattern and the order (K,) of its non-zeros, where that is known more cheaply
             than by sorting.
+        rows: gives the row (K,) of every non-zero, where that is known without asking for sizes.
 
     Attributes:
         rows: (K,) int64, row of every non-zero, of patterns from ``from_tensors``.
@@ -41,9 +42,12 @@ class SparsePattern:
         offsets: Tensor,
         width: int,
         transpose: Callable[[], tuple[SparsePattern, Tensor]] | None = None,
+        *,
+        rows: Callable[[], Tensor] | None = None,
     ) -> None:
         self.columns, self.offsets, self.width = columns, offsets, width
         self.rows: Tensor | None = None
+        self._known_rows = rows
         self._transpose = transpose
         self._transposed: tuple[SparsePattern, Tensor] | None = None
 
@@ -57,8 +61,7 @@ class SparsePattern:
     def tensors(self) -> tuple[Tensor, ...]:
         """Eight tensors that ``from_tensors`` makes the same pattern of, its transpose and its rows included."""
         other, order = self.transposed
-        back = torch.empty_like(order)
-        back[order] = torch.arange(len(order), device=order.device)
+        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         return (*self._entries(), *other._entries(), order, back)
 
     @classmethod
@@ -71,7 +74,8 @@ class SparsePattern:
         return pattern
 
     def _entries(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.columns, self.offsets, torch.repeat_interleave(torch.diff(self.ends))
+        rows = torch.repeat_interleave(torch.diff(self.ends)) if self._known_rows is None else self._known_rows()
+        return self.columns, self.offsets, rows
 
     @functools.cached_property
     def ends(self) -> Tensor:

@@ -18,14 +18,12 @@ from torch import Tensor
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import reciprocal_tensors
+from ase_comformer.nn.operations.sum_topology import SortedEdges, SumTopology
 from ase_comformer.training.data.frame_edges import INDICES, edges_of, frame_reciprocal_vectors
 from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.tasks.frame_batch import RESPONSES, Capacity, FrameBatch, labels_of
 
 Topology = dict[str, tuple[Tensor, ...]]
-
-#: Components of scalars, vectors and tensors together, and of vectors and tensors (``nn.message_sums``).
-_ALL, _CARRIED = 9, 8
 
 
 @dataclass
@@ -258,72 +256,21 @@ def _topology(
     pair_by_sender: Tensor,
     atoms: int,
 ) -> Topology:
-    """``SumTopology.tensors`` of sorted edges: the eight tensors of each ``SparsePattern`` in closed form."""
-    edges, pairs = len(receiver), len(pair_receiver)
-    every = torch.arange(max(edges * (_ALL + 1), pairs * _CARRIED), device=receiver.device)
-    edge, atom = every[:edges], every[:atoms]
-    starts = torch.searchsorted(receiver, atom)
-
-    def blocks(values: Tensor, length: int, count: int) -> Tensor:
-        return (every[:count].unsqueeze(1) * length + values).flatten()
-
-    order = torch.cat([2 * edge, 2 * edge_by_sender + 1])
-    ends = (
-        torch.stack([receiver, atoms + sender], dim=1).flatten(),
-        2 * edge,
-        every[: 2 * edges] // 2,
-        torch.cat([edge, edge_by_sender]),
-        torch.cat([starts, edges + torch.searchsorted(sender[edge_by_sender], atom)]),
-        torch.cat([receiver, atoms + sender[edge_by_sender]]),
-        order,
-        _inverse(order),
+    """Build the tensors of the ``SumTopology`` of a plain batch whose edges are sorted by receiver, then by sender."""
+    found = SortedEdges(
+        receiver=receiver,
+        sender_atom=sender,
+        sender=sender,
+        order=torch.arange(len(receiver), device=receiver.device),
+        edge_pair=edge_pair,
+        pair_receiver=pair_receiver,
+        pair_atom=pair_sender,
+        pair_sender=pair_sender,
+        pair_size=pair_size,
+        edge_by_sender=edge_by_sender,
+        pair_by_sender=pair_by_sender,
     )
-    last = edge_pair + _ALL * atoms
-    of_edge = torch.cat([receiver.unsqueeze(1) + every[:_ALL] * atoms, last.unsqueeze(1)], dim=1)
-    moments = (
-        edge.repeat(_ALL + 1),
-        torch.cat([blocks(starts, edges, _ALL), torch.cumsum(pair_size, 0) - pair_size + _ALL * edges]),
-        of_edge.t().flatten(),
-        of_edge.flatten(),
-        edge * (_ALL + 1),
-        every[: edges * (_ALL + 1)] // (_ALL + 1),
-        (edge.unsqueeze(1) + every[: _ALL + 1] * edges).flatten(),
-        blocks(edge * (_ALL + 1), 1, _ALL + 1),
-    )
-    own = every[: _CARRIED * pairs]
-    by_sender = blocks(pair_by_sender, pairs, _CARRIED)
-    columns = blocks(pair_sender, atoms, _CARRIED)
-    carried = (
-        columns,
-        own,
-        own,
-        by_sender,
-        blocks(torch.searchsorted(pair_sender[pair_by_sender], atom), pairs, _CARRIED),
-        columns[by_sender],
-        by_sender,
-        _inverse(by_sender),
-    )
-    rows = blocks(pair_receiver, atoms, _CARRIED)
-    arriving = (
-        own,
-        blocks(torch.searchsorted(pair_receiver, atom), pairs, _CARRIED),
-        rows,
-        rows,
-        own,
-        own,
-        own,
-        own,
-    )
-    return {
-        "order": (edge,),
-        "starts": (starts,),
-        "pair_receiver": (pair_receiver,),
-        "pair_atom": (pair_sender,),
-        "ends": ends,
-        "moments": moments,
-        "carried": carried,
-        "arriving": arriving,
-    }
+    return SumTopology.from_sorted(found, atoms).tensors()
 
 
 def _fused_tensors(
@@ -358,7 +305,3 @@ def _fused_tensors(
         "sender_starts": torch.searchsorted(pair_sender[pair_by_sender], atom),
     }
     return {name: (value,) for name, value in found.items()}
-
-
-def _inverse(order: Tensor) -> Tensor:
-    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))

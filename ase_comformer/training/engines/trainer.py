@@ -205,7 +205,7 @@ class Trainer:
         batches = list(self.task.batches(generator))
         # the same number for every process: the few batches that are left over wait for another epoch
         own = batches[self.processes.rank :: self.processes.count][: len(batches) // self.processes.count]
-        for number, samples in enumerate(own):
+        for number, samples in enumerate(self.task.load(own)):
             self._set_learning_rate((self.epoch + number / len(own)) / config.epochs)
             loss, totals = self.task.backward(samples)
             loss = self.processes.average(loss, self.network.parameters())

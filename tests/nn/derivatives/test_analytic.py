@@ -12,7 +12,7 @@ from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, derivatives
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
-from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.testing import assert_relative
 from potential_structures import STRUCTURES
 from seven_systems import ALL_CRYSTALS

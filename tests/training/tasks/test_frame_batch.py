@@ -11,7 +11,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, derivatives
-from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.engines.captured import chosen_frames
 from ase_comformer.training.engines.compiled import CompiledStep, topology_of
