@@ -22,7 +22,7 @@ from ase_comformer.properties.registry import PROPERTIES, label_owner, tensor_pr
 from ase_comformer.tensors.reynolds import primitive_average
 from ase_comformer.training.data.records import Record, load_records, place_in_curve
 from ase_comformer.training.data.store import GraphStore, build_store
-from ase_comformer.training.tasks.losses import Targets
+from ase_comformer.training.data.targets import Targets
 
 logger = logging.getLogger(__name__)
 
