@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from ase_comformer.crystals.lattice_reduction import reduced_cell
 from ase_comformer.crystals.neighbour_search import pairs_within
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
 
@@ -29,7 +30,10 @@ SMALLEST_VOLUME = 0.5
 """A crystal with less volume per atom (Å³) is refused: carbon at 1 TPa has 2.5, hydrogen at 500 GPa 1.4."""
 
 _FLAT = 1e-6
-"""A cell is flat when its volume is below this fraction of the product of its three lengths."""
+"""A cell is flat when its volume is below this fraction of the product of the lengths of its shortest vectors."""
+
+_SKEWEST = 1e-10
+"""Below this fraction the volume of a skew cell is known to less than a millionth, and it is refused as it is."""
 
 
 def validate_atoms(
@@ -161,11 +165,16 @@ def _validate_cell(atoms: Atoms, minimum_distance: float) -> None:
         raise InvalidStructureError(f"The cell has NaN or infinite entries: {cell.tolist()}. Set it in Å.")
     lengths = np.linalg.norm(cell, axis=1)
     volume = abs(float(np.linalg.det(cell)))
+    if _SKEWEST * float(np.prod(lengths)) < volume <= _FLAT * float(np.prod(lengths)):
+        # flat, or a skew description of a healthy lattice?
+        cell, _ = reduced_cell(cell)
+        lengths = np.linalg.norm(cell, axis=1)
     if volume <= _FLAT * float(np.prod(lengths)):
         raise InvalidStructureError(
             f"The cell has zero volume ({volume:.3g} Å³, lattice vectors of {np.round(lengths, 6).tolist()} "
             "Å). "
-            "Give three linearly independent lattice vectors, for example with atoms.set_cell(...)."
+            "Give three linearly independent lattice vectors, for example with atoms.set_cell(...), or the reduced "
+            "cell of a very skew one (ase.geometry.minkowski_reduce)."
         )
     # A lattice of volume V has a vector no longer than (sqrt(2) V)^(1/3) (Hermite), so this bound also
     # catches cells that are tiny without a short edge, before a neighbour search becomes expensive.
@@ -224,6 +233,38 @@ def validate_distances(atoms: Atoms, minimum_distance: float) -> None:
             "Remove duplicate "
             "atoms (ase.geometry.get_duplicate_atoms) or check the units of positions and cell."
         )
+
+
+def require_neighbours(atoms: Atoms, cutoff: float) -> None:
+    """Refuse crystals with atoms that have no neighbour within the cut-off of a network, which sees nothing of them.
+
+    Args:
+        atoms: a crystal that passed :func:`validate_structure`.
+        cutoff: A, of the network.
+
+    Raises:
+        InvalidStructureError: an atom has no neighbour; the message names it and the distance to the nearest one.
+    """
+    lonely = np.setdiff1d(np.arange(len(atoms)), pairs_within(atoms, cutoff).receiver)
+    if not len(lonely):
+        return
+    index = int(lonely[0])
+    raise InvalidStructureError(
+        f"{len(lonely)} of {len(atoms)} atoms of {_formula(atoms)} have no neighbour within {cutoff:g} Å, the cut-off "
+        f"of the model, which therefore knows nothing of them: atom {index} ({_symbol(int(atoms.numbers[index]))}) is "
+        f"{_nearest_distance(atoms, index, cutoff)} from its nearest neighbour. Check that the cell is in Å and not "
+        "expanded; isolated atoms have no tensor per volume."
+    )
+
+
+def _nearest_distance(atoms: Atoms, index: int, beyond: float) -> str:
+    """Distance in A of the nearest atom or image, as text; it is farther than ``beyond``."""
+    for cutoff in (2 * beyond, 4 * beyond, 8 * beyond):
+        pairs = pairs_within(atoms, cutoff)
+        distances = pairs.distance[pairs.receiver == index]
+        if len(distances):
+            return f"{float(distances.min()):.3g} Å"
+    return f"more than {8 * beyond:g} Å"
 
 
 def warn_about_ignored(atoms: Atoms) -> None:

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from ase_comformer.crystals.validation import (
+    require_neighbours,
     validate_atoms,
     validate_elements,
     validate_potential_structure,
@@ -61,7 +62,7 @@ def test_partial_periodicity(crystal, pbc):
     ],
 )
 def test_zero_volume(cell):
-    with pytest.raises(InvalidStructureError, match="zero volume"):
+    with pytest.raises(InvalidStructureError, match=r"zero volume|too small"):
         validate_atoms(Atoms("Si", cell=cell, pbc=True))
 
 
@@ -179,3 +180,25 @@ def test_absurd_density_is_refused_with_the_volume_per_atom():
 def test_the_densest_matter_known_passes():
     validate_structure(bulk("C", "diamond", a=2.72))  # 2.5 Å³ per atom, 1 TPa
     validate_structure(bulk("H", "bcc", a=1.4))  # metallic hydrogen
+
+
+@pytest.mark.parametrize("shear", [20, 2000, 10**6])
+def test_a_very_skew_cell_of_a_healthy_lattice_passes_until_its_volume_is_lost(crystal, shear):
+    crystal.set_cell(np.array([[1, 0, 0], [shear, 1, 0], [0, shear, 1]]) @ crystal.cell.array, scale_atoms=False)
+    if shear < 10**6:
+        validate_structure(crystal)
+    else:
+        with pytest.raises(InvalidStructureError, match="very skew"):
+            validate_structure(crystal)
+
+
+def test_a_crystal_whose_atoms_see_nothing_is_refused_with_the_distance_and_the_cutoff():
+    caesium = bulk("Cs", a=6.14)
+    require_neighbours(caesium, 5.5)
+    with pytest.raises(InvalidStructureError, match=r"1 of 1 atoms of Cs .* 5 Å.* atom 0 \(Cs\) is 5.32 Å from"):
+        require_neighbours(caesium, 5.0)
+    mixed = Atoms("NaClNa", positions=[[0, 0, 0], [2.8, 0, 0], [20, 20, 20]], cell=[40] * 3, pbc=True)
+    with pytest.raises(InvalidStructureError, match=r"1 of 3 atoms .* atom 2 \(Na\)"):
+        require_neighbours(mixed, 5.0)
+    with pytest.raises(InvalidStructureError, match="more than 40 Å"):
+        require_neighbours(Atoms("Na", cell=[90] * 3, pbc=True), 5.0)
