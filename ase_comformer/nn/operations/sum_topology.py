@@ -232,7 +232,8 @@ def _ends(found: SortedEdges, every: int, first: int) -> SparsePattern:
         return pattern, torch.cat([2 * order, 2 * by_sender + 1])
 
     columns = torch.stack([receiver, every + sender], dim=1).flatten()
-    return SparsePattern(columns, both[::2], 2 * every, transposed, rows=lambda: both // 2)
+    offsets = torch.arange(0, 2 * edges, 2, device=device)
+    return SparsePattern(columns, offsets, 2 * every, transposed, rows=lambda: both // 2)
 
 
 def _moments(found: SortedEdges, receiver: Tensor, starts: Tensor) -> SparsePattern:
