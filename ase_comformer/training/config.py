@@ -31,7 +31,7 @@ class TrainingConfig:
         capacity: of batches of constant shape (``frame_batch.Capacity``), with which a step is compiled and
             ``batch_size`` is not read (frames only); empty: not compiled.
         compile: whether a step of constant shape is compiled (else it is traced only, for tests and short runs).
-        fused: whether a run on a GPU sums over edges with kernels of its own (``training.engines.fused``).
+        fused: whether a run on a GPU sums over edges with kernels of its own (``nn.operations.fused``).
         tensor_float: whether its optimisers multiply matrices in TF32, which Muon's iteration bears; networks do not,
             as 11 bits of mantissa are as coarse as the small displacements of ``response`` frames.
         device: "cpu", or "cuda" for potentials with a ``capacity`` (``training.captured``).

@@ -13,11 +13,12 @@ from ase.build import bulk
 from ase_comformer import predict
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.neighbours import GraphSettings
-from ase_comformer.training.config import copy_config
+from ase_comformer.training.config import TrainingConfig, copy_config
 from ase_comformer.training.data.records import place_in_curve, split_of
 from ase_comformer.training.data.samples import load_samples
-from ase_comformer.training.engines.trainer import Trainer, TrainingConfig, run
+from ase_comformer.training.engines.trainer import Trainer
 from ase_comformer.training.export import run as export
+from ase_comformer.training.runs import run
 from ase_comformer.training.tasks.losses import loss_terms, piezoelectric_loss, piezoelectric_norm_loss
 
 SETTINGS = GraphSettings(cutoff=4.0)

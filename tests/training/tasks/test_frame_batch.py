@@ -16,8 +16,8 @@ from ase_comformer.nn.architectures.potential import Potential, derivatives
 from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.engines.captured import chosen_frames
-from ase_comformer.training.engines.compiled import CompiledStep, topology_of
 from ase_comformer.training.engines.resident import ResidentFrames
+from ase_comformer.training.tasks.compiled import CompiledStep, topology_of
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
 
 CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150, reciprocal_vectors=12)
