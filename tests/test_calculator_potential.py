@@ -137,10 +137,21 @@ def test_dynamics_conserve_energy(model, dtype):
     assert np.ptp(totals) < 2e-4
 
 
-def test_langevin_runs(calc, salt):
-    salt.calc = calc
-    Langevin(salt, 1 * units.fs, temperature_K=300, friction=0.01, fixcm=False, rng=np.random.default_rng(0)).run(5)
-    assert np.isfinite(salt.positions).all()
+def test_langevin_dynamics_use_the_forces_of_every_step(calc, model, salt):
+    """The same run with a new calculator at every force call, which can have kept nothing, ends at the same positions."""
+    ends = []
+    for fresh in (False, True):
+        atoms = salt.copy()
+        atoms.calc = calc
+        rng = np.random.default_rng(0)
+        dynamics = Langevin(atoms, 1 * units.fs, temperature_K=300, friction=0.01, fixcm=False, rng=rng)
+        for _ in range(5):
+            if fresh:
+                atoms.calc = GMTNetCalculator(model=model, dtype="float64")
+            dynamics.run(1)
+        ends.append(atoms.positions)
+    assert np.abs(ends[0] - salt.positions).max() > 1e-4
+    np.testing.assert_allclose(ends[0], ends[1], atol=1e-10)
 
 
 def test_constant_pressure_dynamics_conserve_their_energy(calc):
@@ -160,7 +171,7 @@ def test_constant_pressure_dynamics_conserve_their_energy(calc):
     assert np.ptp(conserved) < 2e-4
 
 
-def test_nudged_elastic_band(calc):
+def test_nudged_elastic_band_may_share_a_calculator(calc, model):
     first = bulk("Cu", a=3.6, cubic=True)
     del first[0]
     last = first.copy()
@@ -170,7 +181,12 @@ def test_nudged_elastic_band(calc):
     band.interpolate()
     for image in images:
         image.calc = calc
-    assert np.isfinite(band.get_forces()).all()
+    forces = band.get_forces()
+    assert np.abs(forces).max() > 1e-3
+    alone = NEB([image.copy() for image in images], method="improvedtangent")
+    for image in alone.images:
+        image.calc = GMTNetCalculator(model=model, dtype="float64")
+    np.testing.assert_allclose(forces, alone.get_forces(), atol=1e-8)
 
 
 def test_phonons_of_ase(calc, tmp_path):
@@ -207,8 +223,13 @@ def test_writers(calc, salt, tmp_path, suffix):
 def test_slab_has_energy_forces_and_stress(calc):
     slab = fcc111("Al", (1, 1, 3), vacuum=6.0)
     slab.calc = calc
-    assert np.isfinite(slab.get_potential_energy())
-    assert np.isfinite(slab.get_stress()).all()
+    thicker = fcc111("Al", (1, 1, 3), vacuum=9.0)
+    thicker.calc = calc
+    assert slab.get_potential_energy() == pytest.approx(thicker.get_potential_energy(), abs=1e-8)
+    assert np.abs(slab.get_stress()).max() > 1e-6
+    # the stress is a derivative by the volume of the box, vacuum included
+    volumes = slab.get_volume(), thicker.get_volume()
+    np.testing.assert_allclose(slab.get_stress() * volumes[0], thicker.get_stress() * volumes[1], atol=1e-8)
 
 
 def test_molecule_has_no_stress(calc):

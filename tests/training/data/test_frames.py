@@ -414,6 +414,7 @@ def captured_config(folder: Path, epochs: int) -> TrainingConfig:
     return paired
 
 
+@pytest.mark.slow
 def test_a_captured_run_is_that_of_single_steps_and_resumes(folder: Path, tmp_path: Path) -> None:
     """What a GPU replays, called step by step on a CPU: the same weights, averages and losses."""
     single = Trainer(captured_config(tmp_path / "single", 4), folder)
