@@ -138,7 +138,7 @@ def test_dynamics_conserve_energy(model, dtype):
 
 
 def test_langevin_dynamics_use_the_forces_of_every_step(calc, model, salt):
-    """The same run with a new calculator at every force call, which can have kept nothing, ends at the same positions."""
+    """A new calculator at every step, which can have kept nothing, leads to the same positions."""
     ends = []
     for fresh in (False, True):
         atoms = salt.copy()

@@ -26,7 +26,6 @@ def register(entry: TensorProperty) -> TensorProperty:
 
     Example:
         >>> from ase_comformer.properties.entry import TensorProperty
-    from ase_comformer.properties.lazy import Lazy
         >>> with temporary_registry():
         ...     raman = TensorProperty("raman_tensor", "R", "ijk=jik", "A^2", "derivative of chi", per_atom=True)
         ...     register(raman).irreps
