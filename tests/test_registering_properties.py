@@ -21,6 +21,7 @@ from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.nn.architectures.tensor_network import TensorNetwork
+from ase_comformer.nn.ensemble import Ensemble
 from ase_comformer.properties import registered as registered_module
 from ase_comformer.properties.entry import TensorProperty
 from ase_comformer.properties.plugins import VARIABLE, load_plugins
@@ -185,7 +186,7 @@ def test_heads_turn_with_the_crystal_and_agree_on_reduced_graphs(crystal):
     for name in NAMES:
         value = plain[name] if tensor_property(name).per_atom else plain[name][0]
         other = turned[name] if tensor_property(name).per_atom else turned[name][0]
-        size = max(float(value.abs().max()), 1.0)
+        size = max(float(value.detach().abs().max()), 1.0)
         np.testing.assert_allclose(other.detach(), rotate(value.detach(), rotation, name), atol=1e-10 * size)
         np.testing.assert_allclose(reduced[name].detach(), plain[name].detach(), atol=1e-10 * size)
         np.testing.assert_allclose(
@@ -339,3 +340,19 @@ def test_axial_tensors_change_sign_under_improper_rotations(crystal, independent
     np.testing.assert_allclose(other, -value, atol=1e-10)
     reduced = network(build_reduced_graph(group, network.graph_settings), [name])[name][0].detach().numpy()
     np.testing.assert_allclose(reduced, value, atol=1e-10)
+
+
+def test_several_networks_with_registered_heads_are_evaluated_as_one():
+    networks = []
+    for seed in range(2):
+        network = widths(NAMES)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)) / 10)
+        networks.append(network.requires_grad_(False))
+    group = analyse_space_group(ALL["quartz 32"])
+    graph = build_reduced_graph(group, networks[0].graph_settings)
+    found = Ensemble().means(dict.fromkeys(networks, NAMES), lambda network: ("quartz", graph))
+    for name in NAMES:
+        expected = torch.stack([network(graph, NAMES)[name] for network in networks]).mean(0)
+        np.testing.assert_allclose(found[name], expected, atol=1e-10 * float(expected.abs().max()))
