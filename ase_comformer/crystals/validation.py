@@ -6,7 +6,6 @@ Lengths are in Å. Left-handed cells are valid: nothing in the package depends o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 
 import numpy as np
@@ -55,9 +54,6 @@ def validate_atoms(
         InvalidStructureError: no atoms, not periodic in all three directions, NaN or infinite cell or
             positions, no volume, a lattice vector or an interatomic distance below ``minimum_distance``.
         UnknownElementError: an element outside ``elements``, or an atomic number that is none.
-
-    Warns:
-        UserWarning: initial magnetic moments or partial occupancies are set; both are ignored.
     """
     validate_structure(atoms, minimum_distance=minimum_distance)
     if elements is not None:
@@ -80,7 +76,6 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
     _validate_density(atoms)
     if distances:
         validate_distances(atoms, minimum_distance)
-    warn_about_ignored(atoms)
 
 
 def validate_potential_structure(atoms: Atoms) -> None:
@@ -91,9 +86,6 @@ def validate_potential_structure(atoms: Atoms) -> None:
     Raises:
         InvalidStructureError: no atoms, NaN or infinite cell or positions, a periodic direction without a lattice
             vector, or no volume.
-
-    Warns:
-        UserWarning: as :func:`validate_atoms`.
     """
     if not isinstance(atoms, Atoms) or len(atoms) == 0 or atoms.pbc.all():
         validate_structure(atoms, minimum_distance=TOUCHING, distances=False)
@@ -111,7 +103,6 @@ def validate_potential_structure(atoms: Atoms) -> None:
     if atoms.pbc.any():
         whole = Atoms(cell=atoms.cell.complete(), pbc=True)
         _validate_cell(whole, TOUCHING)
-    warn_about_ignored(atoms)
 
 
 def validate_elements(atoms: Atoms, elements: Collection[str], property_name: str | None = None) -> None:
@@ -267,17 +258,19 @@ def _nearest_distance(atoms: Atoms, index: int, beyond: float) -> str:
     return f"more than {8 * beyond:g} Å"
 
 
-def warn_about_ignored(atoms: Atoms) -> None:
-    """Warn (``UserWarning``) about magnetic moments and partial occupancies, which no prediction takes into account."""
+def ignored_information(atoms: Atoms) -> dict[str, str]:
+    """Say what ``atoms`` carry that no prediction takes into account: a sentence for each kind of information."""
+    found = {}
     if atoms.has("initial_magmoms") and np.any(atoms.arrays["initial_magmoms"]):
-        warnings.warn(
-            "Initial magnetic moments are ignored: the models are trained on structures without spin labels, "
-            "and the "
+        found["magnetic moments"] = (
+            "Initial magnetic moments are ignored: the models are trained on structures without spin labels, and the "
             "space group is that of the non-magnetic structure. Remove them "
-            "(atoms.set_initial_magnetic_moments(None)) "
-            "to silence this warning.",
-            UserWarning,
-            stacklevel=4,
+            "(atoms.set_initial_magnetic_moments(None)) to silence this warning."
+        )
+    if atoms.has("initial_charges") and np.any(atoms.arrays["initial_charges"]):
+        found["charges"] = (
+            "Initial charges are ignored: the networks know neutral cells and no charge states. Remove them "
+            "(atoms.set_initial_charges(None)) to silence this warning."
         )
     occupancy = atoms.info.get("occupancy")
     if isinstance(occupancy, dict) and any(
@@ -286,10 +279,8 @@ def warn_about_ignored(atoms: Atoms) -> None:
         if isinstance(site, dict)
         for value in site.values()
     ):
-        warnings.warn(
-            "atoms.info['occupancy'] has partial occupancies (a disordered crystal), which are ignored: "
-            "every site is "
-            "taken as fully occupied by the listed element. Pass an ordered approximant instead.",
-            UserWarning,
-            stacklevel=4,
+        found["occupancy"] = (
+            "atoms.info['occupancy'] has partial occupancies (a disordered crystal), which are ignored: every site is "
+            "taken as fully occupied by the listed element. Pass an ordered approximant instead."
         )
+    return found

@@ -14,30 +14,32 @@ from ase_comformer.devices import shielded_device
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
-from ase_comformer.inference.potential_evaluator import PreparedStructure
+from ase_comformer.inference.potential_ensemble import PreparedStructure
 from ase_comformer.properties.registry import tensor_property
 
 
 @dataclass(eq=False)
 class PreparedCrystal:
-    """A validated crystal with everything that does not depend on the property.
+    """A structure with everything that does not depend on the property.
 
     Attributes:
         atoms: the input.
         group: its space group, or None if symmetry is not used.
         graphs: graphs built so far, by settings and by whether they are reduced.
-        surface: what energy, forces and stress are evaluated on, where they were asked for.
+        potential: what energy, forces and stress are evaluated on, where they were asked for.
+        status: "ok" for a bulk crystal, else a sentence that says why tensors per volume mean nothing.
     """
 
     atoms: Atoms
     group: SpaceGroup | None
     graphs: dict[tuple[GraphSettings, bool], CrystalGraph] = field(default_factory=dict)
     potential: PreparedStructure | None = None
+    status: str = "ok"
 
     @property
     def largest_edge_count(self) -> int:
         """Edges of the largest graph built so far."""
-        graphs = [*self.graphs.values(), *([self.potential.graph] if self.potential else [])]
+        graphs = [*self.graphs.values(), *(self.potential.graphs.values() if self.potential else ())]
         return max((len(graph.edge_weight) for graph in graphs), default=0)
 
     @property
@@ -48,8 +50,7 @@ class PreparedCrystal:
     def graph(self, network: nn.Module) -> CrystalGraph:
         """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it."""
         settings: GraphSettings = network.graph_settings  # type: ignore[assignment]
-        supported = bool(getattr(network, "supports_reduced_graphs", True))
-        reduced = self.group is not None and self.group.order > 1 and supported
+        reduced = self.group is not None and self.group.order > 1 and bool(network.supports_reduced_graphs)
         key = (settings, reduced)
         if key not in self.graphs:
             with shielded_device("cpu"):

@@ -6,6 +6,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from ase_comformer.crystals.validation import (
+    ignored_information,
     require_neighbours,
     validate_atoms,
     validate_elements,
@@ -143,22 +144,21 @@ def test_atomic_number_that_is_no_element(crystal, number):
         validate_elements(crystal, {"Na", "Cl"})
 
 
-def test_magnetic_moments_are_ignored_with_a_warning(crystal):
+def test_information_that_is_ignored_is_named(crystal):
+    assert ignored_information(crystal) == {}
     crystal.set_initial_magnetic_moments([1.0, 0.0])
-    with pytest.warns(UserWarning, match="magnetic moments are ignored"):
-        validate_atoms(crystal)
-
-
-def test_zero_magnetic_moments_do_not_warn(crystal, recwarn):
-    crystal.set_initial_magnetic_moments([0.0, 0.0])
-    validate_atoms(crystal)
-    assert not recwarn.list
-
-
-def test_partial_occupancy_warns(crystal):
+    crystal.set_initial_charges([1.0, -1.0])
     crystal.info["occupancy"] = {"0": {"Na": 0.5, "K": 0.5}, "1": {"Cl": 1.0}}
-    with pytest.warns(UserWarning, match="occupancies"):
-        validate_atoms(crystal)
+    found = ignored_information(crystal)
+    assert list(found) == ["magnetic moments", "charges", "occupancy"]
+    assert "set_initial_charges(None)" in found["charges"]
+
+
+def test_zero_moments_and_charges_and_full_sites_are_nothing(crystal):
+    crystal.set_initial_magnetic_moments([0.0, 0.0])
+    crystal.set_initial_charges([0.0, 0.0])
+    crystal.info["occupancy"] = {"0": {"Na": 1.0}}
+    assert ignored_information(crystal) == {}
 
 
 @pytest.mark.parametrize("number", [0, -1, 119, 200])

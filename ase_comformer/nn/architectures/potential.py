@@ -72,6 +72,7 @@ class Potential(nn.Module):
         isolated_reference: (Z,) eV, energies of isolated atoms; not read without ``isolated``.
     """
 
+    supports_reduced_graphs = True
     element_reference: Tensor
     isolated_reference: Tensor
     energy_scale: Tensor

@@ -32,6 +32,29 @@ _KIND = [0, 0, 0, 1, 1, 1, 1, 1]
 _GATE, _MIX, _DYAD = (0, 2), (1, 4), 3
 
 
+@dataclass
+class _Forward:
+    """What ``AnalyticPotential`` has computed of n nodes on the way to their energies.
+
+    ``inner`` (n, C) is the readout before its activation, ``bound`` (n,) eV the energy that neighbours share out,
+    ``share`` (n,) the part of it that an atom has, ``energy`` (n,) eV; ``close`` are the edges with a repulsion and
+    ``slopes`` its derivatives in their lengths.
+    """
+
+    geometry: EdgeGradient
+    parts: list[PartGradient]
+    passes: "list[_Pass]"
+    scalars: Tensor
+    features: Tensor | None
+    with_dipoles: bool
+    inner: Tensor
+    bound: Tensor
+    share: Tensor
+    energy: Tensor
+    close: Tensor
+    slopes: Tensor
+
+
 class AnalyticPotential:
     """Energies and derivatives of one frozen potential; its weights are rearranged once.
 
@@ -57,6 +80,45 @@ class AnalyticPotential:
             topologies: of ``graph``, or of the parts of a large plain one.
             fidelity: (B,) see ``Potential.forward``.
         """
+        network, found = self.network, self._forward(graph, topologies, fidelity)
+        # a node of a reduced graph counts once for every atom of its orbit
+        size = graph.node_weight * graph.atom_count[graph.node_crystal]
+        first, last = _ends_of(network.readout)
+        d_inner = silu_backward((size * found.share * network.energy_scale).unsqueeze(1) * last.weight, found.inner)
+        d_read = d_inner @ first.weight
+        d_scalars: Tensor | None = d_read
+        d_features: Tensor | None = None
+        dipoles = interaction = None
+        if found.with_dipoles and found.features is not None:
+            dipoles, interaction, change, d_features = self._of_dipoles(graph, found.scalars, found.features)
+            d_scalars = d_read + change
+        for step in reversed(found.passes):
+            d_scalars, d_features = step.backward(d_scalars, d_features)
+        d_density = network.trunk.mean_neighbours * size * found.bound * (1 - found.share)
+        gradient = found.geometry.backward(found.parts, d_density[graph.edge_receiver])
+        if len(found.close):
+            receiver = graph.edge_receiver[found.close]
+            repulsion = (found.slopes * size[receiver]).unsqueeze(1) * found.geometry.unit[found.close]
+            gradient = gradient.index_add(0, found.close, repulsion)
+        return result_of(graph, found.energy, found.scalars, gradient, dipoles, interaction)
+
+    @torch.inference_mode()
+    def energies(
+        self, graph: CrystalGraph, topologies: Sequence[SumTopology], fidelity: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Atomic energies (A,) eV and features (A, C) of ``derivatives``, to the last bit, without the way back."""
+        found = self._forward(graph, topologies, fidelity)
+        energies = found.energy[graph.atom_node]
+        if found.with_dipoles and found.features is not None:
+            assert self.network.dipole is not None
+            first, last = _ends_of(self.network.dipole)
+            gates = linear(silu(linear(found.scalars, first.weight, first.bias)), last.weight, last.bias)
+            dipoles = on_atoms(graph, (gates * found.features[:3]).sum(2).t())
+            energies = energies + dipole_interaction(graph, dipoles).energies
+        return energies, found.scalars[graph.atom_node]
+
+    def _forward(self, graph: CrystalGraph, topologies: Sequence[SumTopology], fidelity: Tensor | None) -> "_Forward":
+        """All that the energy needs, and the way back to the edges reads."""
         network = self.network
         trunk = network.trunk
         chosen = torch.zeros_like(graph.numbers) if fidelity is None else fidelity[graph.node_crystal]
@@ -76,26 +138,13 @@ class AnalyticPotential:
         density = torch.zeros_like(bound).index_add_(0, graph.edge_receiver, geometry.weight.squeeze(1))
         share = -torch.expm1(density * -trunk.mean_neighbours)
         energy = self.isolated[chosen, graph.numbers] + bound * share
-        # a node of a reduced graph counts once for every atom of its orbit
-        size = graph.node_weight * graph.atom_count[graph.node_crystal]
-        d_read = silu_backward((size * share * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
-        d_scalars: Tensor | None = d_read
-        d_features: Tensor | None = None
-        dipoles = interaction = None
-        if with_dipoles and features is not None:
-            dipoles, interaction, change, d_features = self._of_dipoles(graph, scalars, features)
-            d_scalars = d_read + change
-        for step in reversed(passes):
-            d_scalars, d_features = step.backward(d_scalars, d_features)
-        d_density = trunk.mean_neighbours * size * bound * (1 - share)
-        gradient = geometry.backward(parts, d_density[graph.edge_receiver])
-        close = network.repulsion.close_pairs(graph, geometry.distance)
+        close, slopes = network.repulsion.close_pairs(graph, geometry.distance), share
         if len(close):
-            receiver = graph.edge_receiver[close]
             pairs, slopes = network.repulsion.pairs(graph, geometry.distance, close)
-            energy = energy.index_add(0, receiver, pairs)
-            gradient = gradient.index_add(0, close, (slopes * size[receiver]).unsqueeze(1) * geometry.unit[close])
-        return result_of(graph, energy, scalars, gradient, dipoles, interaction)
+            energy = energy.index_add(0, graph.edge_receiver[close], pairs)
+        return _Forward(
+            geometry, parts, passes, scalars, features, with_dipoles, inner, bound, share, energy, close, slopes
+        )
 
     def _of_dipoles(
         self, graph: CrystalGraph, scalars: Tensor, features: Tensor
