@@ -109,10 +109,23 @@ def niggli_reduce(cell: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return None if reduced is None else np.asarray(reduced, dtype=np.float64)
 
 
+def setting_type(hall_number: int) -> Any:
+    """What spglib's table says of a Hall setting, 1 to 530: ``number``, ``international_full``, ``choice``, ..."""
+    return _called(spglib.get_spacegroup_type, hall_number)
+
+
+#: Functions that warn at each call and cannot be asked not to; the package calls them once for each setting.
+_WARN_ALWAYS = (spglib.get_symmetry_from_database, spglib.get_spacegroup_type)
+
+
 def _called(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """The result of a function of spglib, None where it reports failure in whichever way."""
     if _raises_on_request(function):
         options["_throw"] = True
+    elif function in _WARN_ALWAYS:
+        with _FILTERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return function(*arguments, **options)
     try:
         return function(*arguments, **options)
     except SpglibError as error:
