@@ -138,13 +138,14 @@ class GMTNetCalculator(Calculator):
         self.reset()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the lock, which copies do not share."""
-        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
+        """Everything but the lock, which copies do not share, and the library of the dispersion."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_dispersion")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Restore the attributes, with a lock of its own."""
         self.__dict__.update(state)
         self._lock = threading.RLock()
+        self._dispersion = Dispersion(self.parameters["dispersion"]) if self.parameters["dispersion"] else None
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change constructor arguments; results are discarded if anything changed. Returns the changed ones."""

@@ -111,6 +111,11 @@ class Predictor:
         return self.loaded.model
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments that make the same predictor; JSON-able."""
+        return asdict(self.settings)
+
+    @property
     def properties(self) -> tuple[str, ...]:
         """Names of the properties that the model predicts."""
         return self.loaded.properties

@@ -80,7 +80,7 @@ def test_names_and_defaults_agree():
         parameters = inspect.signature(function).parameters
         assert parameters["properties"].default is None
         assert parameters["batch_size"].default == options["batch_size"] == BATCH_SIZE
-    assert GMTNetCalculator.default_parameters == {**settings, "results_also": []}
+    assert GMTNetCalculator.default_parameters == {**settings, "dispersion": "", "results_also": []}
 
 
 def test_results_are_typed_for_every_property():
