@@ -24,13 +24,14 @@ from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.inference.loaded_model import LoadedModel, loaded_model
 from ase_comformer.inference.notices import Notices
+from ase_comformer.inference.plausibility import require_plausible
 from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.inference.preparation import Errors, Preparation, Preparer, absent, divided
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Names, Result, symmetry_record
 from ase_comformer.inference.settings import BATCH_SIZE, DEFAULTS, Settings
 from ase_comformer.inference.streams import stream
-from ase_comformer.inference.tensor_evaluator import TensorEvaluator, require_finite
+from ase_comformer.inference.tensor_evaluator import TensorEvaluator
 from ase_comformer.models.cards import describe_prediction
 from ase_comformer.models.registry import Model
 from ase_comformer.properties.registry import PropertyName, tensor_property
@@ -212,7 +213,7 @@ class Predictor:
         self.preparer.validate_potential(atoms, names)
         with shielded_device("cpu"):
             found = self.potential.evaluate(bare(atoms), names, warn=self.notices.warn)
-        require_finite(found, atoms)
+        require_plausible(found, atoms)
         return found
 
     def _prepared(self, atoms: Atoms) -> PreparedCrystal:
@@ -258,7 +259,7 @@ class Predictor:
             with shielded_device("cpu"):
                 found = self.potential.evaluate_batch(structures, of_potential, warn=self.notices.warn)
             for crystal, result, values in zip(crystals, results, found, strict=True):
-                require_finite(values, crystal.atoms)
+                require_plausible(values, crystal.atoms)
                 result.update((name, values[name]) for name in of_potential)
         if own:
             for crystal, result, values in zip(crystals, results, self.tensors.evaluate(crystals, own), strict=True):

@@ -80,10 +80,14 @@ class Preparer:
         if len(errors) < len(own):
             try:
                 crystal = self.crystal(atoms)
-                for network in self.loaded.networks(tuple(name for name in own if name not in errors)):
-                    crystal.graph(network)
             except Exception as error:
-                crystal, errors = None, dict.fromkeys(own, error)
+                errors = dict.fromkeys(own, error)
+        if crystal is not None:
+            for network, asked in self.loaded.networks(tuple(name for name in own if name not in errors)).items():
+                try:
+                    crystal.graph(network)
+                except Exception as error:
+                    errors |= dict.fromkeys(asked, error)
         crystal = crystal or PreparedCrystal(bare(atoms), None)
         if of_potential and self.potential is not None:
             try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from ase import Atoms
 from numpy.typing import NDArray
 from torch import nn
 
 from ase_comformer.crystals.space_group import SpaceGroup
+from ase_comformer.crystals.validation import require_neighbours
 from ase_comformer.devices import shielded_device
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph
@@ -48,18 +50,26 @@ class PreparedCrystal:
         return self.atoms if self.group is None else self.group.primitive
 
     def graph(self, network: nn.Module) -> CrystalGraph:
-        """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it."""
+        """The graph that ``network`` evaluates: reduced where there is symmetry and the network supports it.
+
+        Raises:
+            InvalidStructureError: an atom has no neighbour within the cut-off of the network.
+        """
         settings: GraphSettings = network.graph_settings  # type: ignore[assignment]
         reduced = self.group is not None and self.group.order > 1 and bool(network.supports_reduced_graphs)
         key = (settings, reduced)
         if key not in self.graphs:
             with shielded_device("cpu"):
                 if self.group is None:
-                    self.graphs[key] = build_graph(self.atoms, settings)
+                    graph = build_graph(self.atoms, settings)
                 elif reduced:
-                    self.graphs[key] = build_reduced_graph(self.group, settings)
+                    graph = build_reduced_graph(self.group, settings)
                 else:
-                    self.graphs[key] = build_graph(self.group.primitive, settings)
+                    graph = build_graph(self.group.primitive, settings)
+                neighbours = torch.bincount(graph.edge_receiver, minlength=len(graph.numbers))
+            if settings.kind == "radius" and not neighbours.all():
+                require_neighbours(self.evaluated, settings.cutoff)
+            self.graphs[key] = graph
         return self.graphs[key]
 
     def to_input(self, name: str, value: NDArray[np.float64]) -> NDArray[np.float64]:

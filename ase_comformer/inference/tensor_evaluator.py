@@ -6,7 +6,7 @@ Nothing here remembers structures, so it serves any number of calculators and th
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.devices import shielded_device
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.inference.loaded_model import LoadedModel
+from ase_comformer.inference.plausibility import require_plausible
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Result
 from ase_comformer.properties.registry import tensor_property
@@ -79,7 +80,7 @@ class TensorEvaluator:
             for crystal, mean, part in zip(crystals, means, parts, strict=True):
                 mean[name] = crystal.to_input(name, np.asarray(part))
         for crystal, mean in zip(crystals, means, strict=True):
-            require_finite(mean, crystal.atoms)
+            require_plausible(mean, crystal.atoms)
         return means
 
 
@@ -94,13 +95,3 @@ def _projected(name: str, raw: NDArray[np.float64], atoms: Atoms, group: SpaceGr
     # What rounding leaves of forbidden components is shown as the zero that it is.
     projected[np.abs(projected) < 1e-14 * np.abs(projected).max(initial=0.0)] = 0.0
     return projected
-
-
-def require_finite(values: Mapping[str, Any], atoms: Atoms) -> None:
-    """Raise ``FloatingPointError`` where a network returned NaN or infinity."""
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            raise FloatingPointError(
-                f"The network returned NaN or infinity for {name} of {atoms.get_chemical_formula()}. "
-                "Check that the structure is reasonable (distances, density), or try dtype='float64'."
-            )

@@ -14,7 +14,7 @@ from ase.build import bulk, fcc111, molecule
 from ase_comformer import GMTNetCalculator, predict, predict_iter
 from ase_comformer.cli.application import application
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
-from ase_comformer.inference import batches
+from ase_comformer.inference import streams
 from ase_comformer.inference.loaded_model import loaded_model
 from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.inference.predictor import Predictor
@@ -76,7 +76,7 @@ def test_names_and_defaults_agree():
         for name, default in settings.items():
             assert parameters[name].default == default, (function, name)
             assert options[name] == default
-    for function in (predict, predict_iter, Predictor.predict, Predictor.predict_iter, batches.stream):
+    for function in (predict, predict_iter, Predictor.predict, Predictor.predict_iter, streams.stream):
         parameters = inspect.signature(function).parameters
         assert parameters["properties"].default is None
         assert parameters["batch_size"].default == options["batch_size"] == BATCH_SIZE
@@ -152,7 +152,7 @@ def test_calculate_keeps_what_can_be_computed(model, rocksalt):
 
 
 def test_streams_give_results_in_order_and_take_structures_as_they_go(model, monkeypatch):
-    monkeypatch.setattr(batches, "_CHUNK", 2)
+    monkeypatch.setattr(streams, "_CHUNK", 2)
     taken = []
 
     def structures():
@@ -175,7 +175,7 @@ def test_streams_check_their_arguments_at_once(model):
 
 
 def test_chunks_are_closed_before_their_graphs_fill_the_memory(model, monkeypatch):
-    monkeypatch.setattr(batches, "_CHUNK_EDGES", 1)
+    monkeypatch.setattr(streams, "_CHUNK_EDGES", 1)
     taken = []
     stream = predict_iter((taken.append(1) or bulk("Cu") for _ in range(9)), "energy", model=model)
     next(stream)
