@@ -195,8 +195,8 @@ class CartesianLayer(nn.Module):
         if features is not None:
             # the edge network's last two parts, next to each other, multiply the sender's features
             first = sum(self.parts[:3])
-            of_pairs = summed(3, self.edge.weight[..., first:, :], self.edge.bias[..., first:]).squeeze(0)
-            feature_sum = feature_sum + sums.sum_over_senders(features, *of_pairs.chunk(2, dim=1))
+            pair_weights = summed(3, self.edge.weight[..., first:, :], self.edge.bias[..., first:]).squeeze(0)
+            feature_sum = feature_sum + sums.sum_over_senders(features, *pair_weights.chunk(2, dim=1))
         return summed(0, weights[0], biases[0]).squeeze(0), feature_sum
 
     def _pairs(self, vectors: Tensor, tensors: Tensor) -> tuple[Tensor, Tensor]:

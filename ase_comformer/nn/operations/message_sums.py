@@ -21,7 +21,7 @@ from ase_comformer.nn.operations.sum_topology import COMPONENTS, SumTopology, co
 
 @dataclass
 class MessageSums:
-    """Sums over edges and pairs of one batch.
+    """The sums over edges and pairs of one batch, which all layers of a trunk take.
 
     Attributes:
         topology: the indices.
@@ -35,32 +35,52 @@ class MessageSums:
 
     @functools.cached_property
     def totals(self) -> Tensor:
-        """(9n + P, 1) row sums of ``topology.moments``."""
+        """Sum the weighted harmonics themselves: (9n + P, 1), the row sums of ``topology.moments``."""
         ones = self.moment_values.new_ones(len(self.topology.receiver), 1)
         return sparse_product(self.topology.moments, self.moment_values, ones)
 
     @property
     def nodes(self) -> int:
-        """Number of nodes n."""
+        """Give the number n of nodes that receive."""
         return self.topology.nodes
 
     @property
     def pairs(self) -> int:
-        """Number of pairs P."""
+        """Give the number P of pairs."""
         return len(self.topology.pair_atom)
 
     def at_ends(self, ends: Tensor) -> Tensor:
-        """(2N, C), a table for receivers above one for senders -> (E, C), their sum for every edge."""
+        """Add what the two ends of every edge contribute.
+
+        Args:
+            ends: (2N, C), a table for receivers above one for senders.
+
+        Returns:
+            (E, C).
+        """
         return sparse_product(self.topology.ends, None, ends)
 
     def sum_over_edges(self, hidden: Tensor) -> Tensor:
-        """(E, C) -> (9n + P, C): moments of every node, scalars (n), vectors (3n), tensors (5n), then pairs (P)."""
+        """Sum features of edges times weighted harmonics over the edges of every node and of every pair.
+
+        Args:
+            hidden: (E, C).
+
+        Returns:
+            (9n + P, C): the moments of every node, scalars (n), vectors (3n) and tensors (5n), component by component,
+            then the sums with the weights alone over the edges of every pair (P).
+        """
         return sparse_product(self.topology.moments, self.moment_values, hidden)
 
     def sum_harmonics(self, harmonics: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums over the edges of every node of other weighted harmonics (E, m) times hidden features (E, C).
+        """Sum other weighted harmonics times features of edges over the edges of every node.
 
-        Returns (m, n, C), and the sums (m, n, 1) of the harmonics alone. Not projected on the site group.
+        Args:
+            harmonics: (E, m).
+            hidden: (E, C).
+
+        Returns:
+            (m, n, C), and the sums (m, n, 1) of the harmonics alone; neither is projected on the site group.
         """
         edges, components = harmonics.shape
         order = self.topology.order
@@ -73,7 +93,16 @@ class MessageSums:
         return sparse_product(pattern, values, hidden).view(shape), totals.view(shape)
 
     def sum_over_senders(self, features: Tensor, vector_weight: Tensor, tensor_weight: Tensor) -> Tensor:
-        """Features (8, N, C) of senders times weights (P, C) of pairs, summed: (8, n, C)."""
+        """Sum the features of senders, carried onto their images, times weights of pairs over the pairs of every node.
+
+        Args:
+            features: (8, N, C) of nodes, vectors before tensors.
+            vector_weight: (P, C).
+            tensor_weight: (P, C).
+
+        Returns:
+            (8, n, C).
+        """
         channels = features.shape[2]
         sent = sparse_product(self.topology.carried, self.carried_values, features.reshape(-1, channels))
         vectors, tensors = sent.view(8, self.pairs, channels).split(COMPONENTS[1:])
@@ -82,7 +111,7 @@ class MessageSums:
 
 
 def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None, topology: SumTopology) -> MessageSums:
-    """Prepare the sums of a batch.
+    """Prepare the sums of a batch: harmonics become the non-zeros of the matrices.
 
     Args:
         graph: N nodes.
@@ -107,7 +136,7 @@ def message_sums(graph: CrystalGraph, harmonics: Tensor, rotation: Tensor | None
 
 
 def _carried_values(graph: CrystalGraph, rotation: Tensor | None, topology: SumTopology) -> Tensor | None:
-    """Non-zeros of ``topology.carried``, all one (None) in a plain graph."""
+    """Make the non-zeros of ``topology.carried``, all one (None) in a plain graph."""
     if rotation is None or graph.atom_rotation is None:
         return None
     atom, receiver = topology.pair_atom, topology.pair_receiver

@@ -165,7 +165,7 @@ class SumTopology:
 
     @classmethod
     def parts(cls, graph: CrystalGraph, largest: int) -> list[SumTopology]:
-        """Topologies for neighbouring nodes of a plain graph, of at most ``largest`` edges where a node has no more."""
+        """Build topologies for successive nodes of a plain graph, of at most ``largest`` edges unless of one node."""
         count = torch.bincount(graph.edge_receiver, minlength=len(graph.numbers)).tolist()
         bounds, edges = [0], 0
         for node, more in enumerate(count):
@@ -177,13 +177,13 @@ class SumTopology:
         return [cls.from_graph(graph, part=range(a, b)) for a, b in itertools.pairwise(bounds)]
 
     def tensors(self) -> dict[str, tuple[Tensor, ...]]:
-        """All index tensors, from which ``from_tensors`` makes the same topology of the same graph."""
+        """Take the topology apart into its index tensors, for ``from_tensors`` and the same graph."""
         plain = {name: (getattr(self, name),) for name in ("order", "starts", "pair_receiver", "pair_atom")}
         return plain | {name: getattr(self, name).tensors() for name in _PATTERNS}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, tuple[Tensor, ...]], graph: CrystalGraph) -> SumTopology:
-        """That of a plain graph from ``tensors``: no index is looked for, so that a tracer sees products only."""
+        """Put the topology of a plain graph together from ``tensors``: no index is searched, a tracer sees products."""
         nodes, edges, pairs = (len(x) for x in (graph.numbers, graph.edge_receiver, tensors["pair_atom"][0]))
         widths = {"ends": 2 * nodes, "moments": edges, "carried": 8 * nodes, "arriving": 8 * pairs}
         order, starts, receiver, atom = (tensors[name][0] for name in ("order", "starts", "pair_receiver", "pair_atom"))
