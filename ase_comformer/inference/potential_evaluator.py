@@ -1,8 +1,8 @@
 """Energy, forces and stress of structures as they are: no idealisation, no projection, any ``pbc``.
 
-The symmetry-reduced graph is used only where every operation maps the structure onto itself within 1e-8 A (DESIGN.md
-section 6); it gives the same numbers as the plain one, so nothing depends on which was taken. ``PotentialEvaluator``
-remembers the last structure, which makes steps of relaxations and dynamics fast; ``potential_ensemble`` evaluates.
+The symmetry-reduced graph is used only where every operation maps the structure onto itself within 1e-8 A
+(docs/architecture.md section 6); it gives the same numbers as the plain one, so nothing depends on which was taken.
+``PotentialEvaluator`` remembers the last structure, which makes steps of relaxations and dynamics fast; ``potential_ensemble`` evaluates.
 """
 
 from __future__ import annotations

@@ -244,3 +244,24 @@ def test_norm_of_the_piezoelectric_tensor_does_not_depend_on_the_reading() -> No
     assert torch.allclose(torch.stack(losses[2:]), torch.zeros(2), atol=1e-6)
     piezoelectric_norm_loss(prediction, label).sum().backward()
     assert torch.isfinite(prediction.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("epochs", "50", "epochs = '50' must be of type int"),
+        ("epochs", 0, "epochs = 0 must be at least 1"),
+        ("learning_rate", -1e-3, "learning_rate = -0.001 must be positive"),
+        ("learning_rate", float("nan"), "must be positive"),
+        ("weight_decay", -1.0, "zero or more"),
+        ("fraction", 1.5, "from 0 to 1"),
+        ("reduced", 1, "reduced = 1 must be of type bool"),
+        ("datasets", [], "given"),
+        ("optimiser", "sgd", "adamw"),
+    ],
+)
+def test_configurations_refuse_values_that_cannot_be_meant(field: str, value: object, words: str) -> None:
+    given = {"name": "x", "architecture": "TensorNetwork", "arguments": {}, "datasets": ["d"], "properties": ["p"]}
+    assert TrainingConfig(**given, learning_rate=1).learning_rate == 1.0
+    with pytest.raises((ValueError, UnknownNameError), match=words):
+        TrainingConfig(**{**given, field: value})

@@ -4,7 +4,8 @@ E = sum_i [ isolated(Z_i) + (1 - exp(-density_i)) (binding(Z_i) + e(h_i)) + sum_
 isolated atom has exactly its reference energy, and atoms cannot fuse. The binding is what an atom of the element gains
 in crystals on average, so networks learn differences from that wherever atoms have neighbours. Atomic energies and
 dipoles depend on edge vectors only, so of these parts forces and stress follow from one derivative per edge, on plain
-and on symmetry-reduced graphs (DESIGN.md section 6). Dipoles are there where the graph has reciprocal vectors; their
+and on symmetry-reduced graphs (docs/architecture.md section 6). Dipoles are there where the graph has reciprocal
+vectors; their
 interaction
 (``electrostatics``) depends on positions.
 """
