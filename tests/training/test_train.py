@@ -217,7 +217,8 @@ def test_unknown_keys_of_a_configuration_are_named(tmp_path: Path) -> None:
 
 def test_configurations_build_on_others(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
-        'name = "a"\narchitecture = "GMTNet"\narguments = {}\ndatasets = []\nproperties = []\nseed = 1\nepochs = 7\n'
+        'name = "a"\narchitecture = "GMTNet"\narguments = {}\ndatasets = ["d"]\nproperties = ["p"]\nseed = 1\n'
+        "epochs = 7\n"
     )
     (tmp_path / "b.toml").write_text('base = "a.toml"\nname = "b"\nseed = 2\n')
     (tmp_path / "c.toml").write_text('base = "b.toml"\nseed = 3\n')
