@@ -2,7 +2,8 @@
 
 The symmetry-reduced graph is used only where every operation maps the structure onto itself within 1e-8 A
 (docs/architecture.md section 6); it gives the same numbers as the plain one, so nothing depends on which was taken.
-``PotentialEvaluator`` remembers the last structure, which makes steps of relaxations and dynamics fast; ``potential_ensemble`` evaluates.
+``PotentialEvaluator`` remembers the last structure, which makes steps of relaxations and dynamics fast;
+``potential_ensemble`` evaluates.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ class Network(Protocol):
     Attributes:
         graph_settings: the graph that it reads.
         properties: names of what it predicts.
-        supports_reduced_graphs: whether it reads symmetry-reduced graphs (DESIGN.md section 6) as well as plain ones.
+        supports_reduced_graphs: whether it reads symmetry-reduced graphs (docs/architecture.md section 6) as well as
+            plain ones.
         arguments: JSON-able arguments of its constructor.
     """
 
