@@ -18,18 +18,13 @@ from torch.nn.functional import linear, pad, silu
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, result_of
 from ase_comformer.nn.derivatives.edge_gradient import EdgeGradient, PartGradient
+from ase_comformer.nn.derivatives.layer_weights import DYAD, LayerWeights
 from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, is_interacting, on_atoms, on_nodes
-from ase_comformer.nn.layers.cartesian import CartesianLayer
 from ase_comformer.nn.operations.sparse import bare_product, bare_sampled
 from ase_comformer.nn.operations.sum_topology import SumTopology
 
 silu_backward = torch.ops.aten.silu_backward
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward
-
-#: Vectors (0) or tensors (1), of the eight components of features.
-_KIND = [0, 0, 0, 1, 1, 1, 1, 1]
-#: Where ``CartesianLayer`` has gates and mixtures of vectors and tensors among its five updates; 3 mixes dyads in.
-_GATE, _MIX, _DYAD = (0, 2), (1, 4), 3
 
 
 @dataclass
@@ -67,7 +62,7 @@ class AnalyticPotential:
         with torch.no_grad():
             self.isolated = network.isolated_energies
             self.binding = network.element_reference - self.isolated
-            self.layers = [_Weights(layer) for layer in network.trunk.layers]  # type: ignore[arg-type]
+            self.layers = [LayerWeights(layer) for layer in network.trunk.layers]  # type: ignore[arg-type]
 
     @torch.inference_mode()
     def derivatives(
@@ -168,47 +163,6 @@ def _ends_of(perceptron: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
     return cast(nn.Linear, first), cast(nn.Linear, last)
 
 
-class _Weights:
-    """The matrices of a layer for features of both kinds at once, transposed where products want them so."""
-
-    def __init__(self, layer: CartesianLayer) -> None:
-        self.layer, self.channels = layer, layer.parts[1]
-        self.kind = torch.tensor(_KIND, device=layer.radial.weight.device)
-        self.of_kind = torch.nn.functional.one_hot(self.kind).t().to(layer.radial.weight.dtype)  # (2, 8)
-        self.same_kind = self.of_kind.t() @ self.of_kind  # (8, 8)
-        # bias as a further column: sums of weights are sums of a hidden feature that is one
-        edge = torch.cat([layer.edge.weight, layer.edge.bias.unsqueeze(1)], dim=1)
-        self.to_scalars, vectors, tensors, *of_pairs = edge.split(
-            [layer.parts[0], *([self.channels] * 2), *([2 * self.channels] if layer.incoming else [])]
-        )
-        self.to_features = torch.stack([vectors, tensors])[self.kind]  # (8, C, H + 1)
-        self.to_pairs = of_pairs[0] if of_pairs else None
-        self.message = torch.stack([layer.vector_message.weight, layer.tensor_message.weight])[self.kind]
-        self.pair = torch.stack([layer.vector_pair.weight, layer.tensor_pair.weight])[self.kind]
-        self.to_features_transposed, self.message_transposed, self.pair_transposed = (
-            weight.transpose(1, 2).contiguous() for weight in (self.to_features, self.message, self.pair)
-        )
-        self.ends = torch.cat([layer.receiver.weight, layer.sender.weight])  # (2H, C0)
-        self.ends_bias = torch.cat([layer.receiver.bias, torch.zeros_like(layer.receiver.bias)])
-        self.coupling = layer.products.coupling.to(edge.dtype)  # (15, 64)
-        updates = torch.zeros(5, 21, dtype=edge.dtype, device=edge.device)
-        updates[list(_GATE), :8], updates[list(_MIX), 8:16], updates[_DYAD, 16:] = self.of_kind, self.of_kind, 1.0
-        self.updates = updates  # sums the products of ``_Pass.backward`` over components
-        self.gate_rows, self.mix_rows = (torch.tensor(rows, device=edge.device)[self.kind] for rows in (_GATE, _MIX))
-
-    def spread(self, values: Tensor) -> Tensor:
-        """(2, n, C) -> (8, n, C), a value for all components of vectors and one for those of tensors."""
-        return values.index_select(0, self.kind)
-
-    def summed(self, products: Tensor) -> Tensor:
-        """(8, n, C) -> (2, n, C), over the components of vectors and over those of tensors."""
-        return (self.of_kind @ products.flatten(1)).view(2, *products.shape[1:])
-
-    def mean_size(self, products: Tensor) -> Tensor:
-        """(8, n, C) -> (8, n, 1), for vectors and for tensors the sum over components, mean over channels."""
-        return (self.same_kind @ products.mean(2)).unsqueeze(2)
-
-
 @dataclass
 class _Kept:
     """What a layer computed of one part.
@@ -226,7 +180,7 @@ class _Kept:
 class _Pass:
     """One ``CartesianLayer`` on all parts, forth and back; of the last one only the scalars are read."""
 
-    def __init__(self, weights: _Weights, parts: Sequence[PartGradient], is_last: bool) -> None:
+    def __init__(self, weights: LayerWeights, parts: Sequence[PartGradient], is_last: bool) -> None:
         self.weights, self.layer, self.parts, self.is_last = weights, weights.layer, parts, is_last
         self.kept: list[_Kept | None] = []
         self.of_pairs: list[Tensor] = []
@@ -268,8 +222,8 @@ class _Pass:
         updates = update[:, width:].view(-1, 5, w.channels).transpose(0, 1)
         gate, mix = updates.index_select(0, w.gate_rows).add_(1), updates.index_select(0, w.mix_rows)
         result = torch.addcmul(middle * gate, with_tensors, mix)
-        result[3:].addcmul_(products[8:13], updates[_DYAD])
-        self.gate, self.mix, self.dyad_mix = gate, mix, updates[_DYAD]
+        result[3:].addcmul_(products[8:13], updates[DYAD])
+        self.gate, self.mix, self.dyad_mix = gate, mix, updates[DYAD]
         return scalars + update[:, :width], result
 
     def backward(self, d_scalars: Tensor | None, d_features: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
