@@ -190,6 +190,17 @@ def test_idealisation_warns_once_with_the_distance_and_the_remedy(calc, salt):
     assert caught_of(lambda: work(GMTNetCalculator(**calc.todict()), (0.0, 1e-4))) == []
 
 
+def test_filters_that_turn_warnings_into_errors_change_no_number(calc, salt, caplog):
+    salt.positions[0, 0] += 0.004
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        found = calc.get_property("dielectric_tensor", salt)
+        (result,) = predict([salt], "dielectric_tensor", model=calc.parameters["model"], dtype="float64")
+    assert "enforce_symmetry=False" in caplog.text
+    assert "errors" not in result
+    np.testing.assert_array_equal(found, result["dielectric_tensor"])
+
+
 def test_layers_in_a_box_warn_and_say_so_in_their_status(calc):
     layer = mx2("CuCl2", a=3.2, thickness=3.0, vacuum=10.0)
     layer.pbc = True
