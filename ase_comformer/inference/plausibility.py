@@ -22,10 +22,13 @@ LARGEST_MAGNITUDES: Mapping[str, float] = {
     "piezoelectric_tensor": 100.0,
     "elastic_tensor": 1e4,
     "formation_energy": 100.0,
+    "energy": 1e6,
+    "free_energy": 1e6,
     "energies": 1e6,
     "forces": 1e8,
     "stress": 1e6,
 }
+_PER_CELL = frozenset({"energy", "free_energy"})
 
 
 def require_plausible(values: Mapping[str, Any], atoms: Atoms) -> None:
@@ -44,7 +47,7 @@ def require_plausible(values: Mapping[str, Any], atoms: Atoms) -> None:
             magnitudes = np.abs(np.asarray(value, dtype=np.float64))
         except (TypeError, ValueError):  # a message or a record
             continue
-        largest = float(magnitudes.max(initial=0.0))
+        largest = float(magnitudes.max(initial=0.0)) / (len(atoms) if name in _PER_CELL else 1)
         limit = LARGEST_MAGNITUDES.get(name, np.inf)
         if largest <= limit and np.isfinite(largest):  # NaN fails
             continue
@@ -54,6 +57,20 @@ def require_plausible(values: Mapping[str, Any], atoms: Atoms) -> None:
             f"structure is far outside the training domain ({_crowding(atoms)}). Check distances, density and units; "
             "if they are right, try dtype='float64'."
         )
+
+
+def plausible_part(values: Mapping[str, Any], atoms: Atoms) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """Divide results into those that :func:`require_plausible` accepts and the errors of the others, by name."""
+    kept: dict[str, Any] = {}
+    errors: dict[str, Exception] = {}
+    for name, value in values.items():
+        try:
+            require_plausible({name: value}, atoms)
+        except InvalidStructureError as error:
+            errors[name] = error
+        else:
+            kept[name] = value
+    return kept, errors
 
 
 def _crowding(atoms: Atoms) -> str:

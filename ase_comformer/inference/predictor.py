@@ -24,7 +24,7 @@ from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.inference.loaded_model import LoadedModel, loaded_model
 from ase_comformer.inference.notices import Notices
-from ase_comformer.inference.plausibility import require_plausible
+from ase_comformer.inference.plausibility import plausible_part, require_plausible
 from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.inference.preparation import Errors, Preparation, Preparer, absent, divided
 from ase_comformer.inference.prepared import PreparedCrystal
@@ -192,7 +192,8 @@ class Predictor:
             errors: Errors = {}
             if of_potential:
                 try:
-                    result = self._evaluate_potential(atoms, of_potential)
+                    result, implausible = self._evaluate_potential(atoms, of_potential)
+                    errors = {name: error for name, error in implausible.items() if name in of_potential}
                 except Exception as error:
                     errors = dict.fromkeys(of_potential, error)
                 for name in of_potential:
@@ -208,13 +209,12 @@ class Predictor:
                 result, errors = result | values, errors | missing | failed
             return result, errors
 
-    def _evaluate_potential(self, atoms: Atoms, names: Sequence[str]) -> Result:
+    def _evaluate_potential(self, atoms: Atoms, names: Sequence[str]) -> tuple[Result, Errors]:
         assert self.potential is not None
         self.preparer.validate_potential(atoms, names)
         with shielded_device("cpu"):
             found = self.potential.evaluate(bare(atoms), names, warn=self.notices.warn)
-        require_plausible(found, atoms)
-        return found
+        return plausible_part(found, atoms)
 
     def _prepared(self, atoms: Atoms) -> PreparedCrystal:
         """The crystal with its space group, remembered while the structure stays the same."""
