@@ -36,6 +36,7 @@ class LoadedModel:
         properties: names of everything that can be asked for.
         moving: memories of evaluators of the energy surface.
         prepared: the last crystals with their graphs.
+        reference_energies: eV per atom of elements in their reference structures (``elements``), as asked for.
     """
 
     def __init__(self, model: Model) -> None:
@@ -52,6 +53,7 @@ class LoadedModel:
         self.properties: tuple[str, ...] = (*self.potential_properties, *others)
         self.moving: Recent[Any] = Recent(REMEMBERED)
         self.prepared: Recent[Any] = Recent(REMEMBERED)
+        self.reference_energies: dict[int, float | None] = {}
         self._covered: dict[str, frozenset[int]] = {}
         self._networks: dict[tuple[str, ...], dict[nn.Module, list[str]]] = {}
 

@@ -41,6 +41,14 @@ class Notices:
                 "tensors and derivatives of the structure as it is, set enforce_symmetry=False.",
             )
 
+    def of_missing_reference(self, symbol: str) -> None:
+        """Warn of elements whose formation energy does not vanish as it should."""
+        self.warn(
+            "reference",
+            f"The formation energy of {symbol} is that of a network which learned from compounds: there is no "
+            "reference structure of this element here, so that it is zero only within some 0.1 to 0.3 eV/atom.",
+        )
+
     def of_status(self, status: str) -> None:
         """Warn of structures for which tensors per volume have no meaning."""
         if status != "ok":

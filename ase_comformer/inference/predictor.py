@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.space_group import analyse_space_group
@@ -22,6 +23,7 @@ from ase_comformer.crystals.structures import bare, structure_key
 from ase_comformer.crystals.validation import validate_structure
 from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
+from ase_comformer.inference.elements import reference_energy
 from ase_comformer.inference.loaded_model import LoadedModel, loaded_model
 from ase_comformer.inference.notices import Notices
 from ase_comformer.inference.plausibility import plausible_part, require_plausible
@@ -264,6 +266,8 @@ class Predictor:
         if own:
             for crystal, result, values in zip(crystals, results, self.tensors.evaluate(crystals, own), strict=True):
                 result.update(values)
+                if "formation_energy" in values:
+                    self._refer_element(crystal, result)
                 if any(_NO_BULK & set(tensor_property(name).undefined_for) for name in own):
                     result["status"] = crystal.status
                     self.notices.of_status(crystal.status)
@@ -271,6 +275,31 @@ class Predictor:
                     result["symmetry"] = symmetry_record(crystal.group)
                     self.notices.of_idealisation(crystal.atoms, crystal.group)
         return results
+
+    def _refer_element(self, crystal: PreparedCrystal, result: Result) -> None:
+        """Replace the formation energy of a crystal of one element: zero is its reference structure (``elements``)."""
+        number = int(crystal.atoms.numbers[0])
+        if self.potential is None or (crystal.atoms.numbers != number).any():
+            return None
+        if number not in self.loaded.covered("energy"):
+            return self.notices.of_missing_reference(chemical_symbols[number])
+
+        def energies(structures: list[Atoms]) -> list[float]:
+            assert self.potential is not None
+            with shielded_device("cpu"), self._lock:
+                prepared = [self.potential.prepare(atoms, warn=_ignore) for atoms in structures]
+                found = self.potential.evaluate_batch(prepared, ("energy",), warn=_ignore)
+            return [float(values["energy"]) for values in found]
+
+        known = self.loaded.reference_energies
+        if number not in known:
+            known[number] = reference_energy(number, energies)
+        reference = known[number]
+        if reference is None:
+            return self.notices.of_missing_reference(chemical_symbols[number])
+        (energy,) = energies([bare(crystal.atoms)])
+        result["formation_energy"] = energy / len(crystal.atoms) - reference
+        return None
 
     def symmetry_report(self, atoms: Any, properties: Names | None = None) -> SymmetryReport:
         """What the space group allows, and what the network says of the structure as it is (not idealised).
@@ -310,3 +339,7 @@ class Predictor:
         (name,) = self.checked([name])
         described = describe_prediction(self.model, name, self.loaded.source(name))
         return described | {"enforce_symmetry": self.enforce_symmetry}
+
+
+def _ignore(kind: str, message: str) -> None:
+    """Show no warning: scaled reference crystals are the package's own business."""
