@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk
 from ase.data import chemical_symbols, reference_states
 
 #: Reference structures that ASE can build; others (Ga, S, P, ...) have no reference here.
@@ -29,6 +28,8 @@ def reference_crystal(number: int) -> Atoms | None:
         >>> len(reference_crystal(29)), reference_crystal(31)
         (1, None)
     """
+    from ase.build import bulk  # slow to import, and crystals of one element are few
+
     state = reference_states[number] if 0 < number < len(reference_states) else None
     if not state or state["symmetry"] not in REFERENCE_STRUCTURES:
         return None

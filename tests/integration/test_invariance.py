@@ -13,6 +13,7 @@ import pytest
 import torch
 from ase import Atoms
 
+from ase_comformer.inference import plausibility
 from ase_comformer.inference.batches import predict
 from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES
 from ase_comformer.models.registry import load_model, save_weights, weights_folder
@@ -188,7 +189,11 @@ def test_descriptions_cover_every_change_and_keep_the_density(system: str):
 
 @pytest.mark.parametrize("system", SEVEN_SYSTEMS)
 @pytest.mark.parametrize("architecture", RANDOM)
-def test_random_weights_are_invariant(architecture: str, system: str, random_models: dict[str, str]):
+def test_random_weights_are_invariant(
+    architecture: str, system: str, random_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    # random weights know no matter: what they return may be larger than anything physical
+    monkeypatch.setattr(plausibility, "LARGEST_MAGNITUDES", {})
     properties = load_model(random_models[architecture], dtype="float64").properties
     norms = assert_invariant(system, random_models[architecture], properties)
     assert all(norm > 1e-3 for norm in norms.values()), f"an output is too small to show anything: {norms}"
