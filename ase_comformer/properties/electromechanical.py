@@ -1,4 +1,4 @@
-"""Couplings of strain and electric field: the piezoelectric tensor."""
+"""Couplings of strain and electric field: the piezoelectric tensor, with relaxed and with clamped ions."""
 
 from ase_comformer.properties.entry import DerivedLabel, LabelledSet, TensorProperty
 from ase_comformer.properties.lazy import Lazy
@@ -40,4 +40,23 @@ PIEZOELECTRIC = TensorProperty(
     ),
 )
 
-ENTRIES = (PIEZOELECTRIC,)
+CLAMPED_PIEZOELECTRIC = TensorProperty(
+    name="clamped_piezoelectric_tensor",
+    symbol="e0",
+    formula="ijk=ikj",
+    unit="C/m^2",
+    voigt="piezoelectric_stress",
+    description="clamped-ion piezoelectric stress tensor e_i(jk) at constant field: atoms at fixed fractional coordinates",
+    kind="clamped-ion, fixed field",
+    has_readings=True,
+    undefined_for=("metals", "slabs", "molecules"),
+    head=Lazy("ase_comformer.nn.heads.electromechanical:PiezoelectricHead"),
+    scale=0.5,
+    loss=Lazy("ase_comformer.training.tasks.losses:piezoelectric_loss"),
+    unfit_flags=("clamped_", "very_large"),
+    evaluated_on=(LabelledSet("dielectric_mpdfpt", without_flags=("clamped_",)), LabelledSet("piezo_clamped_jarvis")),
+    metrics=(Lazy("ase_comformer.training.evaluation.measures:piezoelectric_errors"),),
+    baselines=(Lazy("ase_comformer.training.evaluation.baselines:zero"),),
+)
+
+ENTRIES = (PIEZOELECTRIC, CLAMPED_PIEZOELECTRIC)

@@ -36,6 +36,7 @@ ShippedProperty = Literal[
     "born_effective_charges",
     "elastic_tensor",
     "piezoelectric_tensor",
+    "clamped_piezoelectric_tensor",
     "formation_energy",
     "band_gap",
     "energy",

@@ -125,6 +125,9 @@ def load_records(
     - 'piezo_mp': piezoelectric_tensor (3,6). Extras alternatives (k,3,6), ambiguous, e_norm (C/m^2),
       resolved_by, ionic_cos, published_frame.
     - 'elastic_mp': elastic_tensor (6,6). Extras K_vrh, G_vrh (GPa).
+    - 'dielectric_mpdfpt' (PBE): dielectric_tensor, born_effective_charges and, where symmetry allows one,
+      clamped_piezoelectric_tensor. Extras e_ionic (3,3).
+    - 'piezo_clamped_jarvis' (OptB88vdW): clamped_piezoelectric_tensor. Extras ambiguous, alternatives (k,3,6).
     - 'formation_energy': formation_energy (eV/atom). Extras e_above_hull, gap, source, structure_functional.
     - any other NAME: the file NAME.jsonl.gz, whose rows have id, formula, split, numbers, frac and lattice as in the
       data sets above, ``labels`` ({property: array}), ``functional`` and perhaps ``flags`` and ``extras``.
@@ -200,7 +203,8 @@ def record_of_row(dataset: str, row: dict[str, Any]) -> Record:
         extras["spg"] = int(row["spg"])
         extras["pointgroup"] = row.get("pointgroup") or point_group_of(int(row["spg"]))
     atoms = Atoms(numbers=row["numbers"], scaled_positions=row["frac"], cell=row["lattice"], pbc=True)
-    return Record(row["id"], row["formula"], row["split"], atoms, labels, tuple(row.get("flags", ())), extras)
+    identifier = row.get("id") or row["formula"]
+    return Record(identifier, row["formula"], row["split"], atoms, labels, tuple(row.get("flags", ())), extras)
 
 
 _Parsed = tuple[dict[str, "np.ndarray | float"], dict[str, Any], str]
@@ -252,12 +256,30 @@ def _with_labels(row: dict[str, Any]) -> _Parsed:
     return labels, dict(row.get("extras", {})), row["functional"]
 
 
+def _dielectric_mpdfpt(row: dict[str, Any]) -> _Parsed:
+    labels: dict[str, np.ndarray | float] = {
+        "dielectric_tensor": _array(row["e_electronic"]),
+        "born_effective_charges": _array(row["born"]),
+    }
+    # zero by symmetry for most crystals, which every network gets right
+    if row["clamped_norm"]:
+        labels["clamped_piezoelectric_tensor"] = _array(row["e_clamped"])
+    return labels, {"e_ionic": _array(row["e_ionic"])}, "PBE"
+
+
+def _piezo_clamped_jarvis(row: dict[str, Any]) -> _Parsed:
+    extras = {"ambiguous": row["ambiguous"], "alternatives": _array(row["alternatives"]).reshape(-1, 3, 6)}
+    return {"clamped_piezoelectric_tensor": _array(row["e_clamped"])}, extras, "OptB88vdW"
+
+
 _READERS: dict[str, Callable[[dict[str, Any]], _Parsed]] = {
     "dielectric_born": _dielectric_born,
     "dielectric_mp": _dielectric_mp,
     "piezo_mp": _piezo_mp,
     "elastic_mp": _elastic_mp,
     "formation_energy": _formation_energy,
+    "dielectric_mpdfpt": _dielectric_mpdfpt,
+    "piezo_clamped_jarvis": _piezo_clamped_jarvis,
 }
 DATASETS: tuple[str, ...] = tuple(_READERS)
 
