@@ -46,7 +46,7 @@ CLAMPED_PIEZOELECTRIC = TensorProperty(
     formula="ijk=ikj",
     unit="C/m^2",
     voigt="piezoelectric_stress",
-    description="clamped-ion piezoelectric stress tensor e_i(jk) at constant field: atoms at fixed fractional coordinates",
+    description="clamped-ion piezoelectric stress tensor e_i(jk): atoms stay at their fractional coordinates",
     kind="clamped-ion, fixed field",
     has_readings=True,
     undefined_for=("metals", "slabs", "molecules"),
