@@ -53,6 +53,16 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "licence": "matminer BSD-style (LBNL); article CC BY 4.0",
         "citation": "M. de Jong et al., Sci. Data 2, 150053 (2015), doi:10.1038/sdata.2015.53",
     },
+    "dielectric_mpdfpt": {
+        "source": "Materials Project DFPT (PBE): dielectric tensors, Born charges, clamped-ion piezoelectric tensors",
+        "licence": "Materials Project data CC BY 4.0, as collected beside arXiv:2508.17870",
+        "citation": "I. Petousis et al., Sci. Data 4, 160134 (2017), doi:10.1038/sdata.2016.134; arXiv:2508.17870",
+    },
+    "piezo_clamped_jarvis": {
+        "source": "JARVIS-DFT clamped-ion piezoelectric tensors (OptB88vdW DFPT)",
+        "licence": "NIST terms of JARVIS-DFT",
+        "citation": "K. Choudhary et al., npj Comput. Mater. 6, 64 (2020), doi:10.1038/s41524-020-0337-2",
+    },
     "elastic_mp": {
         "source": "matminer 0.3.9 elastic_tensor.csv (PBE stress-strain)",
         "licence": "matminer BSD-style (LBNL); article CC BY 4.0",
