@@ -21,7 +21,7 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import COULOMB
-from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, on_atoms
+from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, limited, on_atoms
 from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER, CartesianLayer, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.layers.radial import polynomial_envelope, polynomial_envelope_slope
 from ase_comformer.nn.operations.message_sums import SumTopology
@@ -66,6 +66,7 @@ class Potential(nn.Module):
         fidelities: names of the energy surfaces that training labels came from; predictions follow the first.
         uncertainty: whether it carries expected errors (``nn.uncertainty``), fitted after training.
         isolated: whether isolated atoms have energies of their own, instead of the average ones in crystals.
+        dipole_limit: e A, at which dipoles saturate; no limit where zero.
 
     Attributes:
         element_reference: (F, Z) eV, average energies of the elements in crystals, for every fidelity.
@@ -89,6 +90,7 @@ class Potential(nn.Module):
         fidelities: Sequence[str] = FIDELITIES,
         uncertainty: bool = False,
         isolated: bool = False,
+        dipole_limit: float = 0.0,
     ) -> None:
         super().__init__()
         settings = GraphSettings(**graph_settings) if isinstance(graph_settings, dict) else graph_settings
@@ -113,7 +115,9 @@ class Potential(nn.Module):
             "fidelities": list(self.fidelities),
             "uncertainty": uncertainty,
             "isolated": isolated,
+            **({"dipole_limit": dipole_limit} if dipole_limit else {}),
         }
+        self.dipole_limit = dipole_limit
         cutoff = self.graph_settings.cutoff
         self.trunk = CartesianTrunk(
             scalars=scalars,
@@ -179,7 +183,7 @@ class Potential(nn.Module):
         energy = isolated + bound * -torch.expm1(-density) + self.repulsion(graph, edge)
         dipole = None
         if self.dipole is not None and graph.reciprocal_vector is not None:
-            dipole = (self.dipole(node.scalars) * node.vectors).sum(2).t()
+            dipole = limited((self.dipole(node.scalars) * node.vectors).sum(2).t(), self.dipole_limit)
         return NodeOutputs(energy, node.scalars, dipole)
 
 

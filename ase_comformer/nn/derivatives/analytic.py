@@ -18,7 +18,15 @@ from torch.nn.functional import linear, pad, silu
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, result_of
 from ase_comformer.nn.derivatives.edge_gradient import EdgeGradient, PartGradient
-from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, is_interacting, on_atoms, on_nodes
+from ase_comformer.nn.electrostatics import (
+    DipoleInteraction,
+    dipole_interaction,
+    is_interacting,
+    limited,
+    limited_backward,
+    on_atoms,
+    on_nodes,
+)
 from ase_comformer.nn.layers.cartesian import CartesianLayer
 from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.nn.operations.sparse import bare_product, bare_sampled
@@ -106,9 +114,10 @@ class AnalyticPotential:
         inner = linear(scalars, first.weight, first.bias)
         gates = linear(silu(inner), last.weight, last.bias)
         vectors = features[:3]
-        dipoles = on_atoms(graph, (gates * vectors).sum(2).t())
+        own, limit = (gates * vectors).sum(2).t(), self.network.dipole_limit
+        dipoles = on_atoms(graph, limited(own, limit))
         interaction = dipole_interaction(graph, dipoles)
-        d_dipoles = on_nodes(graph, interaction.d_dipoles).t().unsqueeze(2)
+        d_dipoles = limited_backward(on_nodes(graph, interaction.d_dipoles), own, limit).t().unsqueeze(2)
         d_scalars = silu_backward((vectors * d_dipoles).sum(0) @ last.weight, inner) @ first.weight
         return dipoles, interaction, d_scalars, pad(d_dipoles * gates, (0, 0, 0, 0, 0, 5))
 

@@ -4,12 +4,12 @@
 ``training/substitution.py``), ``strained`` (the same potential, crystals strained a little one way and the opposite
 way), ``varied`` (the same potential: slabs, defects, clusters, molecules, crystals hot or pulled apart), ``weak`` (the
 same potential: elements, surfaces, adsorbates, covalent, layered, pressed, hot crystals and atoms on their way),
-``dimers`` (PBE, two atoms of one element), ``polymorphs`` (PBE, energies of elements), ``elastic`` (pairs of strains
-again, with the stresses of published elastic constants), ``dft`` (MPtrj, Alexandria: PBE), ``harmonic`` (forces of
-small displacements, PBEsol), ``response`` (those again, scaled to one small size, each followed by the opposite
-displacement, on the surface of the labelled frames) and ``rest`` (the crystals of the latter undisplaced: no forces).
-Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about 0.2 ms a frame that is a few
-per cent of a training step, and nothing large is kept in memory.
+``dimers`` (PBE, two atoms of one element), ``apart`` (two large atoms far from each other), ``polymorphs`` (PBE,
+energies of elements), ``elastic`` (pairs of strains again, with the stresses of published elastic constants), ``dft``
+(MPtrj, Alexandria: PBE), ``harmonic`` (forces of small displacements, PBEsol), ``response`` (those again, scaled to one
+small size, each followed by the opposite displacement, on the surface of the labelled frames) and ``rest`` (the
+crystals of the latter undisplaced: no forces). Index letters: F frames, A atoms of all frames. Neighbours are found per
+batch: at about 0.2 ms a frame that is a few per cent of a training step, and nothing large is kept in memory.
 """
 
 import gzip
@@ -32,7 +32,7 @@ from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.pair_cutoffs import longest_cutoff, near_pairs
 from ase_comformer.graphs.reciprocal_vectors import batched_reciprocal_vectors, reciprocal_tensors
 from ase_comformer.nn.architectures.potential import FIDELITIES
-from ase_comformer.training.data.isolated import BOX, dimer_rows, nearest_neighbours
+from ase_comformer.training.data.isolated import BOX, dimer_rows, distant_pairs, nearest_neighbours
 from ase_comformer.training.data.polarisation import with_polarisation
 from ase_comformer.training.data.records import data_folder, place_in_curve
 
@@ -222,24 +222,42 @@ def _varied(folder: Path, splits: tuple[str, ...]) -> Frames:
 
 
 def _dimers(folder: Path, splits: tuple[str, ...]) -> Frames:
-    """Two atoms of one element (PBE, spin-polarised), energies above those of the isolated atoms (``relative``)."""
+    """Two atoms of one element (PBE, spin-polarised), energies above those of the isolated atoms."""
     rows = dimer_rows(folder, splits)
     number, distance, energy, force = (np.array(values) for values in zip(*rows, strict=True))
+    return _two_atoms(np.stack([number, number], axis=1), distance, energy, force)
+
+
+def _apart(_: Path, splits: tuple[str, ...]) -> Frames:
+    """Two large atoms further apart than 6 A: what they gain from each other, at most 0.2 eV, is taken for nothing.
+
+    Isolated atoms are known of every element, of whatever split.
+    """
+    numbers, distance = distant_pairs()
+    kept = slice(None) if "train" in splits else slice(0)
+    unknown = np.full(len(distance), np.nan)[kept]
+    return _two_atoms(numbers[kept], distance[kept], np.zeros(len(unknown)), unknown)
+
+
+def _two_atoms(
+    number: NDArray[np.int64], distance: NDArray[np.float64], energy: NDArray[np.float64], force: NDArray[np.float64]
+) -> Frames:
+    """Pairs (F, 2) of elements alone in boxes, at distances (F,) A, with energies (F,) eV and forces (F,) eV/A."""
     along = np.array([[0.0], [1.0]])
     x_axis = np.array([1.0, 0.0, 0.0])
     return Frames(
-        numbers=np.repeat(number, 2).astype(np.int64),
+        numbers=number.flatten().astype(np.int64),
         positions=(distance[:, None, None] * along * x_axis).reshape(-1, 3),
         forces=(force[:, None, None] * (2 * along - 1) * x_axis).reshape(-1, 3).astype(np.float32),
-        cell=np.tile(BOX * np.eye(3), (len(rows), 1, 1)),
-        count=np.full(len(rows), 2),
+        cell=np.tile(BOX * np.eye(3), (len(number), 1, 1)),
+        count=np.full(len(number), 2),
         energy=energy,
-        stress=np.full((len(rows), 3, 3), np.nan, dtype=np.float32),
-        fidelity=np.full(len(rows), FIDELITIES.index("PBE labelled")),
-        kind=np.full(len(rows), "dimer_pbe"),
-        group=np.char.add("dimer-", number.astype(str)),
-        displacement=np.zeros((2 * len(rows), 3), dtype=np.float32),
-        polarisation=_unknown(len(rows)),
+        stress=np.full((len(number), 3, 3), np.nan, dtype=np.float32),
+        fidelity=np.full(len(number), FIDELITIES.index("PBE labelled")),
+        kind=np.full(len(number), "dimer_pbe"),
+        group=np.array([f"dimer-{first}-{second}" for first, second in number], dtype=str),
+        displacement=np.zeros((2 * len(number), 3), dtype=np.float32),
+        polarisation=_unknown(len(number)),
     )
 
 
@@ -386,6 +404,7 @@ SOURCES: dict[str, Callable[[Path, tuple[str, ...]], Frames]] = {
     "varied": _varied,
     "weak": _made_here("weak"),
     "dimers": _dimers,
+    "apart": _apart,
     "polymorphs": _polymorphs,
     "elastic": _made_here("elastic"),
     "dft": _dft,

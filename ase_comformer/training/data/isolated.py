@@ -29,8 +29,12 @@ _LAST_ESTIMATED = 94
 _NOBLE = (2, 10, 18, 36, 54, 86)
 #: Dimers: eV/A and eV, most of what is kept of the repulsive wall.
 _LARGE_FORCE, _LARGE_ENERGY = 25.0, 8.0
+#: eV, by which energies of dimers at 5 and 6 A may differ where atoms are as good as alone.
+_FLAT = 0.02
 #: How far the energy at 6 A may be from that of two atoms, in units of the binding there, where it is a label.
 _AMBIGUOUS = 0.2
+#: Alkali and alkaline-earth metals from Na on, europium and ytterbium; A, distances at which two are as good as alone.
+_LARGE, _FAR = (11, 19, 20, 37, 38, 55, 56, 63, 70, 87, 88), (6.4, 8.0)
 #: A, edge of the boxes of dimers: beyond twice the longest cut-off.
 BOX = 18.0
 
@@ -49,15 +53,15 @@ def isolated_energies(folder: Path, crystals: Mapping[int, float]) -> NDArray[np
         raise FileNotFoundError(f"no energies of isolated atoms: add {FILE} to {folder}")
     facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
     atom, own = np.full(_ELEMENTS, np.nan), np.full(_ELEMENTS, np.nan)
+    flat = _flat_dimers(folder)
     for symbol, known in facts.items():
         number = atomic_numbers[symbol]
         if number >= _ELEMENTS:
             continue
-        atom[number] = known.get("matpes_PBE_atom", known.get("dimer_6A_half_pbe64", np.nan))
+        atom[number] = _lowest_atom(symbol, known, flat)
         crystal = known.get("mp_pbe_lowest_crystal_per_atom", crystals.get(number, np.nan))
-        if known["split"] == "train" and "matpes_PBE_cohesive_per_atom" in known:
-            # the cohesive energy of the file is negative
-            own[number] = crystal - known["matpes_PBE_cohesive_per_atom"]
+        if known["split"] == "train" and "matpes_PBE_crystal_per_atom" in known:
+            own[number] = crystal - (known["matpes_PBE_crystal_per_atom"] - atom[number])
     places = [_place(number) for number in range(_ELEMENTS)]
     moves = own - atom
     found = own.copy()
@@ -73,6 +77,46 @@ def isolated_energies(folder: Path, crystals: Mapping[int, float]) -> NDArray[np
         base = atom[number] if np.isfinite(atom[number]) else _mean(atom[column])
         found[number] = base + (known_moves.mean() if len(known_moves) else 0.0)
     return found
+
+
+def _lowest_atom(symbol: str, known: Mapping[str, float], flat: frozenset[str]) -> float:
+    """eV: MatPES, or half of two atoms at 6 A that feel nothing of each other any more, where that is lower."""
+    single, half = (known.get(name, np.nan) for name in ("matpes_PBE_atom", "dimer_6A_half_pbe64"))
+    if np.isnan(single):
+        return half
+    return min(single, half) if symbol in flat else single
+
+
+@lru_cache(maxsize=4)
+def _flat_dimers(folder: Path) -> frozenset[str]:
+    """Elements of the p block whose dimers have the same energy at 5 and 6 A."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    if not (folder / DIMERS).exists():
+        return frozenset()
+    for symbol, distance, energy, _ in _curves(folder, ("train",)):
+        curves.setdefault(symbol, []).append((distance, energy))
+    found = []
+    for symbol, points in curves.items():
+        distance, energy = np.array(sorted(points)).T
+        if _place(atomic_numbers[symbol])[1] == "p" and abs(np.interp(5.0, distance, energy) - energy[-1]) < _FLAT:
+            found.append(symbol)
+    return frozenset(found)
+
+
+@lru_cache(maxsize=4)
+def _curves(folder: Path, splits: tuple[str, ...]) -> tuple[tuple[str, float, float, float], ...]:
+    """Element, distance in A, energy in eV, force in eV/A (positive: apart) of the file."""
+    text = gzip.decompress((folder / DIMERS).read_bytes()).decode()
+    return tuple(
+        (
+            dimer.get_chemical_symbols()[0],
+            float(np.linalg.norm(dimer.positions[1] - dimer.positions[0])),
+            float(dimer.get_potential_energy()),
+            float(dimer.get_forces()[1, 0]),
+        )
+        for dimer in ase.io.read(io.StringIO(text), ":", format="extxyz")
+        if dimer.info["split"] in splits
+    )
 
 
 def _mean(values: NDArray[np.float64]) -> float:
@@ -99,27 +143,29 @@ def dimer_rows(folder: Path, splits: tuple[str, ...]) -> tuple[tuple[int, float,
     """Atomic number, distance in A, energy above two atoms of the setting in eV (NaN: no label), force in eV/A.
 
     Forces point along the bond: positive ones push the atoms apart. Energies are labels where what two atoms and the
-    dimer at 6 A differ by is small beside the binding (the atoms of the setting are not always in their lowest state,
-    and alkali dimers are still bound at 6 A).
+    dimer at 6 A differ by is small beside the binding, as the atoms of the setting are not always in their lowest
+    state; and for alkali and alkaline-earth metals, whose dimers are still bound at 6 A.
     """
     facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    text = gzip.decompress((folder / DIMERS).read_bytes()).decode()
+    flat = _flat_dimers(folder)
     rows = []
-    for dimer in ase.io.read(io.StringIO(text), ":", format="extxyz"):
-        symbol = dimer.get_chemical_symbols()[0]
-        atom = facts.get(symbol, {}).get("matpes_PBE_atom")
-        if dimer.info["split"] not in splits or symbol in _BROKEN:
-            continue
+    for symbol, distance, energy, force in _curves(folder, splits):
         far = 2 * facts[symbol]["dimer_6A_half_pbe64"]
-        energy, force = dimer.get_potential_energy(), dimer.get_forces()[1, 0]
-        distance = float(np.linalg.norm(dimer.positions[1] - dimer.positions[0]))
-        if abs(force) > _LARGE_FORCE or energy - far > _LARGE_ENERGY:
+        if symbol in _BROKEN or abs(force) > _LARGE_FORCE or energy - far > _LARGE_ENERGY:
             continue
-        label = np.nan
-        if atom is not None and abs(far - 2 * atom) <= max(0.02, _AMBIGUOUS * abs(energy - far)):
-            label = energy - 2 * atom
-        rows.append((atomic_numbers[symbol], distance, label, float(force)))
+        atom = _lowest_atom(symbol, facts[symbol], flat)
+        in_doubt = abs(far - 2 * atom) > max(0.02, _AMBIGUOUS * abs(energy - far))
+        label = np.nan if in_doubt and _place(atomic_numbers[symbol])[1] != "s" else energy - 2 * atom
+        rows.append((atomic_numbers[symbol], distance, label, force))
     return tuple(rows)
+
+
+def distant_pairs(each: int = 8) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Elements (F, 2) and distances (F,) A, from 6 A to the longest cut-off, of pairs of large atoms of any split."""
+    first, second = np.triu_indices(len(_LARGE))
+    numbers = np.repeat(np.array(_LARGE)[np.stack([first, second], axis=1)], each, axis=0)
+    distance = np.random.default_rng(0).uniform(*_FAR, len(numbers))
+    return numbers, distance
 
 
 def nearest_neighbours(

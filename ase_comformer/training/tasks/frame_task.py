@@ -28,7 +28,10 @@ from ase_comformer.training.tasks.task import Task, Terms, Totals
 #: Data sets of which pairs are drawn.
 PAIRED = frozenset({"response", "labelled", "substituted", "strained", "elastic", "varied", "weak"})
 #: Data sets that were made of training crystals only.
-WITHOUT_VALIDATION = frozenset({"substituted", "strained"})
+WITHOUT_VALIDATION = frozenset({"substituted", "strained", "apart"})
+
+#: Data sets that say nothing of average energies of elements in crystals.
+_NOT_BULK = frozenset({"varied", "weak", "dimers", "apart"})
 
 
 class FrameTask(Task):
@@ -56,7 +59,7 @@ class FrameTask(Task):
             if name not in WITHOUT_VALIDATION
         }
         self.val_sets = {name: pair for name, pair in self.val_sets.items() if len(pair[1])}
-        bulk = [f for name, f in zip(config.datasets, sets, strict=True) if name not in ("varied", "weak", "dimers")]
+        bulk = [frames for name, frames in zip(config.datasets, sets, strict=True) if name not in _NOT_BULK]
         self._set_references(join(bulk))
         self.isolated: Tensor | None = None
         if network.arguments["isolated"]:
@@ -113,10 +116,10 @@ class FrameTask(Task):
         def placed(frames: Frames, units: NDArray[np.int64]) -> NDArray[np.int64]:
             dimers = np.flatnonzero(frames.kind == "dimer_pbe")
             first, second = frames.start[dimers], frames.start[dimers] + 1
-            number = frames.numbers[first]
-            frames.energy[dimers] += 2 * table[number]
+            number, other = frames.numbers[first], frames.numbers[second]
+            frames.energy[dimers] += table[number] + table[other]
             distance = np.linalg.norm(frames.positions[second] - frames.positions[first], axis=1)
-            beyond = dimers[distance >= pair_cutoffs(settings.reach, settings.cutoff, number, number)]
+            beyond = dimers[distance >= pair_cutoffs(settings.reach, settings.cutoff, number, other)]
             return np.flatnonzero(~np.isin(units[:, 0], beyond))
 
         kept = placed(self.train_set, self.units)

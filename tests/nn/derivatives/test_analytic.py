@@ -57,6 +57,20 @@ def test_results_are_those_of_autograd(name: str) -> None:
         assert_same(potential.derivatives(graph, topologies), expected, stress=name != "wire")
 
 
+def test_dipoles_that_saturate() -> None:
+    free = network()
+    bounded = Potential(**{**free.arguments, "dipole_limit": 0.002}).double().eval().requires_grad_(False)
+    bounded.load_state_dict(free.state_dict())
+    for name in ("triclinic", "wire"):
+        graph = graph_of(name)
+        expected = derivatives(bounded, graph)
+        assert_same(AnalyticPotential(bounded).derivatives(graph, [SumTopology.of(graph)]), expected, name != "wire")
+        if expected.dipoles is not None:
+            sizes = expected.dipoles.norm(dim=1)
+            assert (sizes < 0.002).all()
+            assert (derivatives(free, graph).dipoles.norm(dim=1) > 0.002).any()
+
+
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_any_depth_several_crystals_and_fidelities(layers: int) -> None:
     graph = collate([build_graph(STRUCTURES[name], SETTINGS) for name in ("triclinic", "quartz 32", "one atom")])
