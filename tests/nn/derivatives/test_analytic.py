@@ -64,7 +64,9 @@ def test_dipoles_that_saturate() -> None:
     for name in ("triclinic", "wire"):
         graph = graph_of(name)
         expected = derivatives(bounded, graph)
-        assert_same(AnalyticPotential(bounded).derivatives(graph, [SumTopology.of(graph)]), expected, name != "wire")
+        assert_same(
+            AnalyticPotential(bounded).derivatives(graph, [SumTopology.from_graph(graph)]), expected, name != "wire"
+        )
         if expected.dipoles is not None:
             sizes = expected.dipoles.norm(dim=1)
             assert (sizes < 0.002).all()
