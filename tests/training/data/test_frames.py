@@ -165,7 +165,7 @@ def test_size_limit(folder: Path) -> None:
 def test_unknown_source_lists_the_choices(folder: Path) -> None:
     with pytest.raises(
         UnknownNameError,
-        match=r"nonsense.*labelled, substituted, strained, varied, weak, dimers, polymorphs, elastic, dft",
+        match=r"nonsense.*labelled, substituted, strained, varied, weak, dimers, apart, polymorphs, elastic, dft",
     ):
         load_frames("nonsense", ("train",), folder)
 
@@ -234,7 +234,7 @@ def test_isolated_atoms_have_cohesive_energies_of_dft_below_crystals(folder: Pat
         Trainer(wanted, folder)
     package = shutil.copytree(folder, tmp_path / "package")
     facts = {
-        "Ne": {"split": "train", "matpes_PBE_atom": -0.5, "matpes_PBE_cohesive_per_atom": -0.25,
+        "Ne": {"split": "train", "matpes_PBE_atom": -0.5, "matpes_PBE_crystal_per_atom": -0.75,
                "mp_pbe_lowest_crystal_per_atom": -1.0},
         "Ar": {"split": "val", "matpes_PBE_atom": -0.6},
         "O": {"split": "test", "matpes_PBE_atom": -1.5},
