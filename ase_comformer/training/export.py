@@ -118,7 +118,7 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "MatPES, arXiv:2503.04070",
     },
     "apart": {
-        "source": "pairs of large atoms (alkali, alkaline-earth metals, Eu, Yb) more than 6.4 A apart, made here: their "
+        "source": "pairs of large atoms (alkali, alkaline-earth metals, Eu, Yb) more than 6.4 A apart, made here: the "
         "energy is that of isolated atoms (training/data/isolated.py)",
         "licence": "none needed; energies of isolated atoms from MatPES, BSD-3",
         "citation": "MatPES, arXiv:2503.04070",
