@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from ase_comformer.errors import InvalidStructureError as InvalidStructureError
     from ase_comformer.errors import UnknownElementError as UnknownElementError
     from ase_comformer.errors import UnknownNameError as UnknownNameError
+    from ase_comformer.errors import UnreadableFileError as UnreadableFileError
     from ase_comformer.errors import WeightsError as WeightsError
     from ase_comformer.inference.batches import predict as predict
+    from ase_comformer.inference.batches import predict_iter as predict_iter
     from ase_comformer.models.registry import available_models as available_models
     from ase_comformer.models.registry import load_model as load_model
 
@@ -21,22 +23,26 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "GMTNetCalculator": "calculator",
     "predict": "inference.batches",
+    "predict_iter": "inference.batches",
     "available_models": "models.registry",
     "load_model": "models.registry",
     "InvalidStructureError": "errors",
     "UnknownElementError": "errors",
     "UnknownNameError": "errors",
+    "UnreadableFileError": "errors",
     "WeightsError": "errors",
 }
 
 __all__ = [  # noqa: RUF022, the calculator first
     "GMTNetCalculator",
     "predict",
+    "predict_iter",
     "available_models",
     "load_model",
     "InvalidStructureError",
     "UnknownElementError",
     "UnknownNameError",
+    "UnreadableFileError",
     "WeightsError",
     "__version__",
 ]

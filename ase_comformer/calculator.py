@@ -1,13 +1,16 @@
-"""The ASE face of the package; everything is computed by ``predictor.Predictor``.
+"""The ASE face of the package; everything is computed by ``inference.predictor.Predictor``.
 
 Energy, forces, stress and ``dielectric_tensor`` are kept in ``results``: names that ASE does not know break its
 exporters, and Born charges there break extxyz writing. The other properties are kept on the side and reached through
-``get_property``. All tensors are in the Cartesian frame and atom order of the ``Atoms`` that were passed in.
+``get_property``; ``results_also`` puts them into ``results``, from where ASE's writers take what they can store. All
+tensors are in the Cartesian frame and atom order of the ``Atoms`` that were passed in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,24 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.outputs import Properties, all_outputs
 
+from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES, UNCERTAINTIES
+from ase_comformer.inference.potential_ensemble import POTENTIAL_PROPERTIES, UNCERTAINTIES
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.results import METADATA, message_of
+from ase_comformer.inference.settings import DEFAULTS
 from ase_comformer.physics.dispersion import Dispersion
 from ase_comformer.tensors.forms import FramedTensor, ieee_frame
 from ase_comformer.tensors.symmetry_report import SymmetryReport
 
 FRAMES = ("cartesian", "ieee")
 
-_CORRECTED = ("energy", "forces", "stress")
+#: What dispersion adds to, and under which name it knows it.
+_CORRECTED = {"energy": "energy", "free_energy": "energy", "forces": "forces", "stress": "stress"}
 _IN_RESULTS = frozenset({*POTENTIAL_PROPERTIES, "dielectric_tensor"})
+#: What takes derivatives of the energy; the energy alone is a forward pass.
+_DERIVATIVES = frozenset({"forces", "stress"})
+_ENERGIES = frozenset({"energy", "free_energy", "energies", *UNCERTAINTIES})
 
 
 class GMTNetCalculator(Calculator):
@@ -41,24 +51,39 @@ class GMTNetCalculator(Calculator):
     ``formation_energy`` eV/atom, as far as the model has them; Voigt order xx, yy, zz, yz, xz, xy.
     ``describe(name)`` says exactly which quantity a name is.
 
+    The energy alone takes a forward pass; forces or stress come with the energy and with each other. Where forces were
+    asked for after the energy of the same structure, the next energy brings them along. Structures may be pymatgen's.
+    A calculator may be shared by threads, which then take turns; calculators share weights and caches.
+
     Args:
         model: name (``ase_comformer.available_models()``) or path of a model.
         device: ``"auto"`` (CUDA if there is one) or a torch device such as ``"cpu"``.
-        dtype: ``"float32"`` or ``"float64"``; torch's default dtype is neither read nor changed.
-        symprec: tolerance in Å of the space-group search.
+        dtype: ``"float32"`` or ``"float64"``; torch's default dtype is neither read nor changed. Relaxations to forces
+            below 1e-4 eV/A need float64.
+        symprec: farthest, in Å, that idealisation may move an atom.
         enforce_symmetry: evaluate the structure idealised within ``symprec`` and return tensors that are exactly
-            invariant under its space group; otherwise the raw network output for the structure as it is.
+            invariant under its space group; otherwise the raw network output for the structure as it is. Derivatives
+            of tensors (Raman, photoelastic) need False.
         dispersion: ``"d3bj"`` adds D3 dispersion with the parameters of PBE (needs the package ``dftd3``) to energy,
             forces and stress. Off by default: the potential is to be PBE, which it was trained and is measured on.
+        results_also: further properties that go to ``results``, and so to ASE's writers. Born charges are among what
+            extxyz cannot write, and names that ASE does not know are refused by ``export_properties``.
 
     Raises:
-        UnknownNameError: unknown model, device or dtype.
+        UnknownNameError: unknown model, device, dtype or property.
         WeightsError: a weights file is missing, truncated or does not match its checksum.
 
     Example:
+        >>> from ase.build import bulk
+        >>> atoms = bulk("MgO", "rocksalt", a=4.21)
         >>> atoms.calc = GMTNetCalculator()
-        >>> atoms.calc.get_property("dielectric_tensor", atoms)
-        >>> print(atoms.calc.symmetry_report(atoms))
+        >>> atoms.calc.get_property("dielectric_tensor", atoms).shape
+        (3, 3)
+        >>> report = atoms.calc.symmetry_report(atoms)
+
+    Attributes:
+        provenance: of the last structure: ``status`` ("ok" for a bulk crystal), ``symmetry`` (the enforced group and
+            how far idealisation moved an atom) and ``errors`` (message by property that could not be computed).
     """
 
     name = "gmtnet"
@@ -72,28 +97,25 @@ class GMTNetCalculator(Calculator):
         "elastic_tensor",
         "formation_energy",
     ]
-    default_parameters: dict[str, Any] = {  # noqa: RUF012
-        "model": "default",
-        "device": "auto",
-        "dtype": "float32",
-        "symprec": 1e-2,
-        "enforce_symmetry": True,
-        "dispersion": "",
-    }
-    # Neither enters a prediction (magnetic moments cause a warning), so neither makes results stale.
+    default_parameters: dict[str, Any] = {**asdict(DEFAULTS), "dispersion": "", "results_also": []}  # noqa: RUF012
+    # Neither enters a prediction (both cause a warning), so neither makes results stale.
     ignored_changes: set[str] = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
         self,
         *,
-        model: str | Path = "default",
-        device: str = "auto",
-        dtype: str = "float32",
-        symprec: float = 1e-2,
-        enforce_symmetry: bool = True,
+        model: str | Path = DEFAULTS.model,
+        device: str = DEFAULTS.device,
+        dtype: str = DEFAULTS.dtype,
+        symprec: float = DEFAULTS.symprec,
+        enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
         dispersion: str = "",
+        results_also: Sequence[str] = (),
     ) -> None:
+        self._lock = threading.RLock()
         self._side_results: dict[str, Any] = {}
+        self.provenance: dict[str, Any] = {}
+        self._expects_forces = self._has_unasked_forces = False
         super().__init__()
         self._configure(
             model=model,
@@ -102,15 +124,28 @@ class GMTNetCalculator(Calculator):
             symprec=symprec,
             enforce_symmetry=enforce_symmetry,
             dispersion=dispersion,
+            results_also=results_also,
         )
 
-    def _configure(self, *, dispersion: str, **arguments: Any) -> None:
+    def _configure(self, *, dispersion: str, results_also: Sequence[str], **arguments: Any) -> None:
         correction = Dispersion(dispersion) if dispersion else None
         predictor = Predictor(**arguments)  # first, so that a wrong argument leaves the calculator as it was
+        also = list(predictor.checked(results_also)) if results_also else []
         self._predictor, self._dispersion = predictor, correction
-        self.parameters.update(predictor.arguments, dispersion=dispersion)
+        self._in_results = _IN_RESULTS.union(also)
+        self.parameters.update(asdict(predictor.settings), dispersion=dispersion, results_also=also)
         self.implemented_properties = list(predictor.properties)
         self.reset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the lock, which copies do not share, and the library of the dispersion."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_dispersion")}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Restore the attributes, with a lock of its own."""
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+        self._dispersion = Dispersion(self.parameters["dispersion"]) if self.parameters["dispersion"] else None
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change constructor arguments; results are discarded if anything changed. Returns the changed ones."""
@@ -119,15 +154,18 @@ class GMTNetCalculator(Calculator):
             raise UnknownNameError(
                 f"Unknown argument {', '.join(map(repr, unknown))}. Choose among {', '.join(self.default_parameters)}."
             )
-        changed = {key: value for key, value in kwargs.items() if self.parameters[key] != value}
-        if changed:
-            self._configure(**{**self.parameters, **changed})
+        with self._lock:
+            changed = {key: value for key, value in kwargs.items() if self.parameters[key] != value}
+            if changed:
+                self._configure(**{**self.parameters, **changed})
         return changed
 
     def reset(self) -> None:
         """Forget structure and results."""
         super().reset()
-        self._side_results = {}
+        self._side_results, self.provenance = {}, {}
+        if self._has_unasked_forces:
+            self._expects_forces = self._has_unasked_forces = False
 
     def todict(self, skip_default: bool = False) -> dict[str, Any]:
         """Constructor arguments, JSON-able: ``GMTNetCalculator(**calc.todict())`` is the same calculator."""
@@ -137,12 +175,12 @@ class GMTNetCalculator(Calculator):
             if not (skip_default and value == self.default_parameters[key])
         }
 
-    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+    def get_property(self, name: str, atoms: Any = None, allow_calculation: bool = True) -> Any:
         """Value of a property, computed if necessary.
 
         Args:
             name: one of ``implemented_properties``.
-            atoms: crystal; by default the one of the last calculation.
+            atoms: structure; by default the one of the last calculation.
             allow_calculation: if False, return None where nothing is stored for ``atoms``.
 
         Returns:
@@ -152,42 +190,77 @@ class GMTNetCalculator(Calculator):
             PropertyNotImplementedError: the model has no such property, or the structure has no stress.
             InvalidStructureError, UnknownElementError: ``atoms`` cannot be evaluated; the message says why.
         """
-        self._require_implemented(name)
-        if atoms is None:
-            atoms = self._last_atoms()
-        elif self.check_state(atoms):
-            if not allow_calculation:
+        with self._lock:
+            self._require_implemented(name)
+            atoms = self._current(atoms, allow_calculation)
+            if atoms is None:
                 return None
-            self.reset()
-        if self._stored(name) is None:
-            if not allow_calculation:
-                return None
-            self.calculate(atoms, [name])
-        value = self._stored(name)
-        return value.copy() if isinstance(value, np.ndarray) else value
+            value = self._stored(name)
+            if value is None:
+                if not allow_calculation:
+                    return None
+                self._compute(atoms, (name,))
+                value = self._stored(name)
+            if name in _DERIVATIVES:
+                self._has_unasked_forces = False
+            return value.copy() if isinstance(value, np.ndarray) else value
 
     def calculate(
         self,
-        atoms: Atoms | None = None,
+        atoms: Any = None,
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Compute exactly ``properties`` of ``atoms`` and add them to what is stored; errors as ``get_property``."""
-        for name in properties:
-            self._require_implemented(name)
+        """Compute ``properties`` of ``atoms`` and add them to what is stored.
+
+        Where several are asked for, those that cannot be computed do not cost the others: ``provenance["errors"]`` says
+        why, and ``get_property`` raises. Errors as ``get_property`` where nothing can be computed.
+        """
+        with self._lock:
+            for name in properties:
+                self._require_implemented(name)
+            self._compute(self._current(atoms), tuple(properties))
+
+    def calculate_properties(self, atoms: Any, properties: Sequence[str]) -> Properties:
+        """As ASE's, but with the reason where a property cannot be computed."""
+        values = {name: self.get_property(name, atoms) for name in properties}
+        return Properties({**self.export_properties(), **values})
+
+    def _current(self, atoms: Any, may_forget: bool = True) -> Any:
+        """The structure in question as ``Atoms``, after forgetting another one; None instead of forgetting."""
         if atoms is None:
-            atoms = self._last_atoms()
-        elif self.check_state(atoms):
+            return self._last_atoms()
+        atoms = as_atoms(atoms)
+        if self.check_state(atoms):
+            if not may_forget:
+                return None
             self.reset()
-        values = self._predictor.evaluate(atoms, properties)
-        if self._dispersion is not None and not values.keys().isdisjoint(_CORRECTED):
-            for name, change in self._dispersion.evaluate(atoms).items():
-                if name in values:
-                    values[name] = values[name] + change
+        return atoms
+
+    def _compute(self, atoms: Atoms, names: tuple[str, ...]) -> None:
+        """Add ``names`` to the results; the state and the names have been checked."""
+        if not _DERIVATIVES.isdisjoint(names):
+            # an energy that was asked for alone and then followed by forces will be so again
+            self._expects_forces = self._expects_forces or "energy" in self.results
+        elif self._expects_forces and not _ENERGIES.isdisjoint(names) and "forces" in self.implemented_properties:
+            names, self._has_unasked_forces = (*names, "forces"), True
+        found, errors = self._predictor.evaluate_each(atoms, names)
+        if len(errors) == len(names):
+            raise next(iter(errors.values()))
+        if self._dispersion is not None and not found.keys().isdisjoint(_CORRECTED):
+            changes = self._dispersion.evaluate(atoms)
+            for name in found.keys() & _CORRECTED.keys():
+                found[name] = found[name] + changes[_CORRECTED[name]]
         if self.atoms is None:
             self.atoms = atoms.copy()
-        for name, value in values.items():
-            (self.results if name in _IN_RESULTS else self._side_results)[name] = value
+        for name, value in found.items():
+            if name in METADATA:
+                self.provenance[name] = value
+            else:
+                (self.results if name in self._in_results else self._side_results)[name] = value
+        if errors:
+            messages = {name: message_of(error) for name, error in errors.items()}
+            self.provenance["errors"] = {**self.provenance.get("errors", {}), **messages}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Names of what has changed since the last calculation; as ASE's, exact (``tol`` is not read) and faster."""
@@ -202,16 +275,16 @@ class GMTNetCalculator(Calculator):
         }
         return [change for change, (old, new) in pairs.items() if not np.array_equal(old, new)]
 
-    def calculation_required(self, atoms: Atoms, properties: Sequence[str]) -> bool:
+    def calculation_required(self, atoms: Any, properties: Sequence[str]) -> bool:
         """Whether any of ``properties`` is not stored for ``atoms``."""
-        return bool(self.check_state(atoms)) or any(self._stored(name) is None for name in properties)
+        return bool(self.check_state(as_atoms(atoms))) or any(self._stored(name) is None for name in properties)
 
     def export_properties(self) -> Properties:
         """Stored results that ASE has a name for, Born charges included."""
         side = {key: value for key, value in self._side_results.items() if key in all_outputs}
         return Properties({**self.results, **side})
 
-    def get_tensor(self, name: str, atoms: Atoms | None = None, frame: str = "cartesian") -> FramedTensor:
+    def get_tensor(self, name: str, atoms: Any = None, frame: str = "cartesian") -> FramedTensor:
         """A property with the frame it is given in.
 
         Args:
@@ -225,13 +298,13 @@ class GMTNetCalculator(Calculator):
         """
         if frame not in FRAMES:
             raise UnknownNameError(f"Unknown frame {frame!r}. Choose one of {', '.join(FRAMES)}.")
-        atoms = self._last_atoms() if atoms is None else atoms
+        atoms = self._last_atoms() if atoms is None else as_atoms(atoms)
         value = self.get_property(name, atoms)
         if frame == "cartesian":
             return FramedTensor(value, np.eye(3), "")
         return ieee_frame(value, atoms, name, symprec=self.parameters["symprec"])
 
-    def symmetry_report(self, atoms: Atoms | None = None, properties: Sequence[str] | None = None) -> SymmetryReport:
+    def symmetry_report(self, atoms: Any = None, properties: Sequence[str] | None = None) -> SymmetryReport:
         """What the space group allows of each tensor, and what the network says of the structure as it is.
 
         Args:
@@ -243,9 +316,12 @@ class GMTNetCalculator(Calculator):
         return self._predictor.symmetry_report(self._last_atoms() if atoms is None else atoms, properties)
 
     def describe(self, name: str) -> dict[str, Any]:
-        """Which quantity ``name`` is (kind, functional, unit, shape), its elements and training data; JSON-able."""
+        """Which quantity ``name`` is (kind, functional, unit, shape), its elements and training data; JSON-able.
+
+        ``in_results`` says whether it is kept in ``results``, where ASE's writers find it.
+        """
         self._require_implemented(name)
-        return self._predictor.describe(name)
+        return self._predictor.describe(name) | {"in_results": name in self._in_results}
 
     def _stored(self, name: str) -> Any:
         return self.results.get(name, self._side_results.get(name))

@@ -55,11 +55,10 @@ def shielded_device(device: str) -> Iterator[None]:
     ``torch.set_default_device`` and ``torch.autocast`` would change results: both are off for the calling thread.
     """
     one_thread_after_fork()
-    kind = torch.device(device).type
     with contextlib.ExitStack() as stack:
         if torch.get_default_device() != torch.device(device):
             stack.enter_context(torch.device(device))
-        for autocast in {"cpu", "cuda", kind}:
+        for autocast in ("cpu", "cuda"):
             if torch.is_autocast_enabled(autocast):
                 stack.enter_context(torch.autocast(autocast, enabled=False))
         yield

@@ -6,10 +6,13 @@ the line of the user's code that led to them.
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 #: Packages that stand between the user's code and ours: a warning that pointed into them would help nobody.
 _BETWEEN = ("ase", "torch")
@@ -38,7 +41,8 @@ class UnreadableFileError(ValueError):
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn with the position of the innermost caller outside this package, ASE and torch.
 
-    Python 3.12 has ``skip_file_prefixes`` for this; the package supports 3.11.
+    Where a filter turns warnings into errors, the message is logged instead: results do not depend on filters. Python
+    3.12 has ``skip_file_prefixes`` for the position; the package supports 3.11.
 
     Example:
         >>> warn_user("Magnetic moments are ignored.")  # doctest: +SKIP
@@ -54,7 +58,10 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
         frame.f_code.co_filename.startswith(prefixes) or frame.f_code.co_name == "decorate_context"
     ):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    try:
+        warnings.warn(message, category, stacklevel=level)
+    except category:
+        logger.warning("%s", message)
 
 
 def check_choice(name: str, choices: Iterable[str], what: str) -> str:

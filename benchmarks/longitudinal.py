@@ -7,14 +7,16 @@ R. Soc. A 308, 473 (1969); MgO Jasperse et al., Phys. Rev. 146, 526 (1966); GaAs
 4, 431 (1966); CaF2 Kaiser et al., Phys. Rev. 127, 1950 (1962).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from ase.build import bulk
 from phonopy import Phonopy
-from phonopy.structure.atoms import PhonopyAtoms
 from rich.table import Table
 
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.physics.phonopy_bridge import phonopy_with_forces, set_non_analytic_term
 from benchmarks.surface import Clock, one_thread, parser, prepare_console
 
 #: Cubic cells along x, and waves in that length that are shown.
@@ -40,16 +42,11 @@ def optical(phonon: Phonopy, cell: np.ndarray, along: float, direction: list[flo
 def force_constants(atoms: Atoms, predictor: Predictor) -> Phonopy:
     """In the long cell; no symmetry beyond that of phonopy."""
     supercell = _CUBIC * np.array([[LENGTH], [1], [1]])
-    cell = PhonopyAtoms(numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions())
-    phonon = Phonopy(cell, supercell_matrix=supercell.T, primitive_matrix=np.eye(3))
-    phonon.generate_displacements(distance=0.01)
-    moved = [c for c in phonon.supercells_with_displacements or [] if c is not None]
-    structures = [Atoms(numbers=c.numbers, cell=c.cell, positions=c.positions, pbc=True) for c in moved]
-    found = predictor.predict(structures, ["forces"], on_error="raise")
-    phonon.forces = [result["forces"] for result in found]
-    phonon.produce_force_constants(show_drift=False)
-    phonon.symmetrize_force_constants(show_drift=False)
-    return phonon
+
+    def forces(structures: Sequence[Atoms]) -> list[np.ndarray]:
+        return [result["forces"] for result in predictor.predict(structures, ["forces"], on_error="raise")]
+
+    return phonopy_with_forces(atoms, supercell, forces)
 
 
 def main() -> None:
@@ -70,11 +67,7 @@ def main() -> None:
         shown = [optical(phonon, cell, n / (LENGTH * size))[-1] for n in WAVES]
         at_rest = optical(phonon, cell, 0.0)[0]
         tensors = heads.predict([atoms], ["born_effective_charges", "dielectric_tensor"])[0]
-        phonon.nac_params = {
-            "born": tensors["born_effective_charges"],
-            "dielectric": tensors["dielectric_tensor"],
-            "factor": units.Hartree * units.Bohr,
-        }
+        set_non_analytic_term(phonon, tensors["born_effective_charges"], tensors["dielectric_tensor"])
         corrected = optical(phonon, cell, 0.0, [1.0, 0.0, 0.0])[-1]
         values = [at_rest, *shown, corrected, transverse, longitudinal]
         table.add_row(name, *(f"{value:.2f}" for value in values))

@@ -21,11 +21,11 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from phonopy import Phonopy
-from phonopy.structure.atoms import PhonopyAtoms
 from rich.table import Table
 
 from ase_comformer import GMTNetCalculator
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.physics.phonopy_bridge import phonopy_with_forces
 from ase_comformer.training.data.records import data_folder
 from benchmarks.surface import Clock, cell_of, mean, one_thread, parser, prepare_console, relax, spread, verdict
 
@@ -53,20 +53,13 @@ def reference(folder: str | None, count: int) -> list[dict[str, Any]]:
 
 def force_constants(atoms: Atoms, supercell: np.ndarray, predictor: Predictor) -> Phonopy:
     """Phonopy object with symmetrised force constants; rows of ``supercell`` times the cell are its vectors."""
-    cell = PhonopyAtoms(numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions())
-    phonon = Phonopy(cell, supercell_matrix=supercell.T, primitive_matrix=np.eye(3), symprec=SYMPREC)
-    phonon.generate_displacements(distance=DISPLACEMENT)
-    displaced = [c for c in phonon.supercells_with_displacements or [] if c is not None]
-    structures = [Atoms(numbers=c.numbers, cell=c.cell, positions=c.positions, pbc=True) for c in displaced]
-    rest = phonon.supercell
-    structures.append(Atoms(numbers=rest.numbers, cell=rest.cell, positions=rest.positions, pbc=True))
-    # four cells of a hundred atoms fill the caches of a core
-    found = predictor.predict(structures, ["forces"], batch_size=4, on_error="raise")
-    forces = [result["forces"] for result in found]
-    phonon.forces = [values - forces[-1] for values in forces[:-1]]
-    phonon.produce_force_constants(show_drift=False)
-    phonon.symmetrize_force_constants(show_drift=False)
-    return phonon
+
+    def forces(structures: Sequence[Atoms]) -> list[np.ndarray]:
+        # four cells of a hundred atoms fill the caches of a core
+        found = predictor.predict(structures, ["forces"], batch_size=4, on_error="raise")
+        return [result["forces"] for result in found]
+
+    return phonopy_with_forces(atoms, supercell, forces, distance=DISPLACEMENT, symprec=SYMPREC, subtract_rest=True)
 
 
 def phonons(phonon: Phonopy, record: dict[str, Any]) -> Phonons:

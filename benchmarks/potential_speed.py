@@ -7,7 +7,7 @@ never seen before (space-group search, neighbour list). Distorted crystals have 
 on the plain one.
 CHGNet (``pip install 'ase-comformer[compare]'``) is measured the same way, in the same run, where it can be imported.
 Floor (issue 4): three times faster than CHGNet at every size, in CPU time on one thread, in wall time on two.
-Anchors: DESIGN.md section 10.
+Anchors: docs/architecture.md section 10.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.scaling import structure
 from benchmarks.surface import Clock, parser, prepare_console, verdict
 
 FLOOR = 3.0
-#: ms, one thread, energy + forces + stress at 2, 10, 50 atoms (DESIGN.md section 10)
+#: ms, one thread, energy + forces + stress at 2, 10, 50 atoms (docs/architecture.md section 10)
 ANCHORS = {
     "CHGNet": {2: 22, 10: 115, 50: 762},
     "SevenNet-0": {2: 42, 10: 167, 50: 829},
@@ -211,7 +211,7 @@ def main() -> None:
     if not given.no_symmetric:
         console.print(symmetric_table(given))
     anchors = "; ".join(f"{n} {' / '.join(map(str, v.values()))}" for n, v in ANCHORS.items())
-    console.print(f"anchors of DESIGN.md, one thread, 2 / 10 / 50 atoms, ms: {anchors}")
+    console.print(f"anchors of docs/architecture.md, one thread, 2 / 10 / 50 atoms, ms: {anchors}")
     if slowest is None:
         console.print("CHGNet is not installed here: pip install 'ase-comformer\\[compare]' for the comparison")
     else:

@@ -25,7 +25,8 @@ from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.models.registry import load_model
 from ase_comformer.nn import TensorNetwork
 from ase_comformer.training.data.records import Record, load_records
-from ase_comformer.training.tasks.losses import Targets, loss_terms
+from ase_comformer.training.data.targets import Targets
+from ase_comformer.training.tasks.losses import loss_terms
 
 #: data set -> properties that are asked for, the labels of its training step
 SETS: dict[str, tuple[str, ...]] = {

@@ -5,7 +5,7 @@ crystal of CPU and of wall time, on crystals spread over the dielectric test spl
 ``ASE_COMFORMER_DATA``). "network" is all networks that the model averages, batched as ``predict`` batches them;
 "total" is ``predict`` from Atoms to tensors, measured on its own; "training step" is one network: forward, backward,
 optimiser.
-Anchors: DESIGN.md section 10, research GMTNet on one thread, CPU seconds per crystal.
+Anchors: docs/architecture.md section 10, research GMTNet on one thread, CPU seconds per crystal.
 """
 
 import argparse

@@ -10,12 +10,17 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 from pathlib import Path
 
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
 from ase_comformer.models.registry import save_weights
 from tiny import tiny_card, tiny_network
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))  # where a plugin imported torch before this
+# e3nn, the oracle of tests, reads a constant with a slice in it; versions before 0.5.2 do not say that it is safe.
+torch.serialization.add_safe_globals([slice])
 
 
 @pytest.fixture(scope="session")

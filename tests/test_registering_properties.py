@@ -3,6 +3,7 @@
 Everything else is the package's: rotation, projection, counts, report, heads, training, evaluation, calculator.
 """
 
+import contextlib
 import gzip
 import json
 from pathlib import Path
@@ -20,8 +21,11 @@ from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.nn.architectures.tensor_network import TensorNetwork
+from ase_comformer.nn.ensemble import Ensemble
+from ase_comformer.properties import registered as registered_module
+from ase_comformer.properties.entry import TensorProperty
 from ase_comformer.properties.plugins import VARIABLE, load_plugins
-from ase_comformer.properties.registry import PROPERTIES, temporary_registry, tensor_property
+from ase_comformer.properties.registry import PROPERTIES, register, temporary_registry, tensor_property
 from ase_comformer.tensors.forms import from_cartesian, rotate, to_cartesian
 from ase_comformer.tensors.index_symmetry import count_invariants, symmetrise
 from ase_comformer.tensors.site_components import independent_components
@@ -31,6 +35,7 @@ from ase_comformer.training.evaluation.evaluate import run as evaluate
 from ase_comformer.training.export import run as export
 from seven_systems import SEVEN_SYSTEMS
 
+pytestmark = pytest.mark.usefixtures("registered")
 EXTENSIONS = Path(__file__).parent / "extensions"
 FILES = {
     "raman_tensor": "raman.py",
@@ -44,10 +49,9 @@ ALL |= {name: SEVEN_SYSTEMS["cubic"][name] for name in ("GaAs -43m", "FeSi 23")}
 ALL |= {name: SEVEN_SYSTEMS["hexagonal"][name] for name in ("beta-quartz 622", "LiIO3 6")}
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch):
-    """Register the three for one test, as a user of the command line does, and undo it."""
-    monkeypatch.setenv(VARIABLE, "")
+@pytest.fixture
+def registered():
+    """Register the three for one test, and undo it."""
     with temporary_registry():
         load_plugins(FILES.values(), EXTENSIONS)
         yield
@@ -182,10 +186,12 @@ def test_heads_turn_with_the_crystal_and_agree_on_reduced_graphs(crystal):
     for name in NAMES:
         value = plain[name] if tensor_property(name).per_atom else plain[name][0]
         other = turned[name] if tensor_property(name).per_atom else turned[name][0]
-        size = max(float(value.abs().max()), 1.0)
+        size = max(float(value.detach().abs().max()), 1.0)
         np.testing.assert_allclose(other.detach(), rotate(value.detach(), rotation, name), atol=1e-10 * size)
         np.testing.assert_allclose(reduced[name].detach(), plain[name].detach(), atol=1e-10 * size)
-        np.testing.assert_allclose(project(name, value.detach(), plain_group(group)), value.detach(), atol=1e-9 * size)
+        np.testing.assert_allclose(
+            project(name, value.detach().numpy(), plain_group(group)), value.detach(), atol=1e-9 * size
+        )
 
 
 def plain_group(group):
@@ -210,6 +216,19 @@ def test_heads_reach_every_component_that_high_symmetry_allows(name, crystal):
     expected = independent_components(name, group)
     singular = np.linalg.svd(np.array(found), compute_uv=False)
     assert (singular > 1e-8 * singular[0]).sum() == expected
+
+
+@contextlib.contextmanager
+def without_registration(name):
+    """A registry that does not know a property, as that of another process."""
+    with temporary_registry():
+        registered_table().pop(name)
+        yield
+
+
+def registered_table():
+    """The table behind the registry, which only tests take entries out of."""
+    return registered_module._registered
 
 
 def write_labels(folder: Path) -> None:
@@ -266,18 +285,24 @@ def test_an_epoch_of_training_evaluation_and_a_query(name, tmp_path, monkeypatch
     write_labels(tmp_path)
     (tmp_path / FILES[name]).write_bytes((EXTENSIONS / FILES[name]).read_bytes())
     (tmp_path / "config.toml").write_text(CONFIG.format(name=name, plugin=FILES[name]))
-    with temporary_registry():
+    with without_registration(name):  # the configuration names the file
         done = CliRunner().invoke(application, ["train", "config.toml"])
         assert done.exit_code == 0, done.output
         validation = json.loads((tmp_path / "runs/tiny/best.json").read_text())["validation_loss"]
         assert 0.0 < validation[name] < 10.0
         path = export(tmp_path / "runs/tiny", tmp_path / "weights", data=tmp_path)
-        result = evaluate(str(path), "test", folder=tmp_path, progress=False)
+    bulk("CaO", "zincblende", a=4.5).write("crystal.xyz", format="extxyz")
+    with without_registration(name), pytest.raises(UnknownNameError, match=VARIABLE):
+        GMTNetCalculator(model=str(path))
+    monkeypatch.setenv(VARIABLE, FILES[name])
+    with without_registration(name):  # the environment names it
+        done = CliRunner().invoke(application, ["predict", "crystal.xyz", "--model", str(path), "--json"])
+        assert name in json.loads(done.output)["results"][0], done.output
+    result = evaluate(str(path), "test", folder=tmp_path, progress=False)
     section = result.find(name)
     assert [row for row, _ in section.rows] == ["tiny", "zero", "constant median"]
     assert all(metrics.count > 0 for _, metrics in section.rows)
-    atoms = bulk("MgO", "zincblende", a=4.5)
-    atoms.symbols[:] = ["Ca", "O"]
+    atoms = bulk("CaO", "zincblende", a=4.5)
     calculator = GMTNetCalculator(model=str(path), dtype="float64")
     value = calculator.get_property(name, atoms)
     entry = tensor_property(name)
@@ -293,3 +318,41 @@ def test_an_epoch_of_training_evaluation_and_a_query(name, tmp_path, monkeypatch
 def test_weights_of_an_unregistered_property_say_what_to_do(tmp_path):
     with temporary_registry(), pytest.raises(UnknownNameError, match="ASE_COMFORMER_PLUGINS"):
         tensor_property("hall_tensor")
+
+
+OPTICAL = TensorProperty("gyration_tensor", "g", "ij=ji", "1", "optical activity", is_axial=True, functional="PBEsol")
+
+
+@pytest.mark.parametrize(("crystal", "independent"), [("quartz 32", 2), ("beta-quartz 622", 2), ("Al2O3 -3m", 0)])
+def test_axial_tensors_change_sign_under_improper_rotations(crystal, independent):
+    """Optical activity: Nye, Physical Properties of Crystals (1985), chapter XIV."""
+    name = register(OPTICAL).name
+    group = analyse_space_group(ALL[crystal])
+    assert count_invariants(OPTICAL.formula, group.rotations, is_axial=True) == independent
+    assert independent_components(name, group) == independent
+    network = widths([name])
+    value = network(build_graph(group.primitive, network.graph_settings), [name])[name][0].detach().numpy()
+    np.testing.assert_allclose(project(name, value, group), value, atol=1e-10)
+    assert (np.abs(value).max() > 1e-8) == (independent > 0)
+    mirrored = group.primitive.copy()
+    mirrored.set_cell(-mirrored.cell.array, scale_atoms=True)
+    other = network(build_graph(mirrored, network.graph_settings), [name])[name][0].detach().numpy()
+    np.testing.assert_allclose(other, -value, atol=1e-10)
+    reduced = network(build_reduced_graph(group, network.graph_settings), [name])[name][0].detach().numpy()
+    np.testing.assert_allclose(reduced, value, atol=1e-10)
+
+
+def test_several_networks_with_registered_heads_are_evaluated_as_one():
+    networks = []
+    for seed in range(2):
+        network = widths(NAMES)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)) / 10)
+        networks.append(network.requires_grad_(False))
+    group = analyse_space_group(ALL["quartz 32"])
+    graph = build_reduced_graph(group, networks[0].graph_settings)
+    found = Ensemble().means(dict.fromkeys(networks, NAMES), lambda network: ("quartz", graph))
+    for name in NAMES:
+        expected = torch.stack([network(graph, NAMES)[name] for network in networks]).mean(0)
+        np.testing.assert_allclose(found[name], expected, atol=1e-10 * float(expected.abs().max()))

@@ -16,6 +16,7 @@ TUTORIALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_tutorial_runs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     promised, property_name, package = TUTORIALS[name]

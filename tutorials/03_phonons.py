@@ -6,14 +6,12 @@
 
 # %%
 import numpy as np
-from ase import Atoms, units
 from ase.build import bulk
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
-from phonopy import Phonopy
-from phonopy.structure.atoms import PhonopyAtoms
 
 from ase_comformer import GMTNetCalculator, predict
+from ase_comformer.physics.phonopy_bridge import phonopy_with_forces, set_non_analytic_term
 
 np.set_printoptions(precision=2, suppress=True)
 
@@ -30,33 +28,25 @@ print(f"a = {salt.cell.cellpar()[0] * 2**0.5:.3f} A")
 
 # %% [markdown]
 # ## Force constants
-# phonopy finds the displacements that symmetry leaves; `predict` evaluates them together. `primitive_matrix` is given:
-# by default phonopy 4 chooses its own primitive cell, and Born charges would have to follow.
+# phonopy finds the displacements that symmetry leaves; `predict` evaluates them together.
+
 
 # %%
-unit_cell = PhonopyAtoms(numbers=salt.numbers, cell=salt.cell.array, scaled_positions=salt.get_scaled_positions())
-phonon = Phonopy(unit_cell, supercell_matrix=np.diag([4, 4, 4]), primitive_matrix=np.eye(3))
-phonon.generate_displacements(distance=0.01)
-displaced = [
-    Atoms(numbers=cell.numbers, cell=cell.cell, positions=cell.positions, pbc=True)
-    for cell in phonon.supercells_with_displacements
-]
-found = predict(displaced, ["forces"], dtype="float64", on_error="raise")
-phonon.forces = [result["forces"] for result in found]
-phonon.produce_force_constants(show_drift=False)
-phonon.symmetrize_force_constants(show_drift=False)
-print(len(displaced), "displacements in a supercell of", len(displaced[0]), "atoms")
+def forces(structures):
+    """Forces of all displaced supercells."""
+    return [result["forces"] for result in predict(structures, ["forces"], dtype="float64", on_error="raise")]
+
+
+phonon = phonopy_with_forces(salt, (4, 4, 4), forces)
+print(len(phonon.displacements), "displacements in a supercell of", len(phonon.supercell), "atoms")
 
 # %% [markdown]
 # ## Born charges and dielectric tensor
-# Index order of Born charges is [atom, field, displacement], as phonopy's. `factor` is e^2 / (4 pi eps0) in eV A.
+# Index order of Born charges is [atom, field, displacement], as phonopy's.
 
 # %%
-phonon.nac_params = {
-    "born": calc.get_property("born_effective_charges", salt),
-    "dielectric": calc.get_property("dielectric_tensor", salt),
-    "factor": units.Hartree * units.Bohr,
-}
+born = calc.get_property("born_effective_charges", salt)
+set_non_analytic_term(phonon, born, calc.get_property("dielectric_tensor", salt))
 phonon.run_qpoints([[0, 0, 0]])
 transverse = phonon.qpoints.frequencies[0]
 phonon.run_qpoints([[0, 0, 0]], nac_q_direction=[1, 0, 0])

@@ -20,11 +20,11 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-import spglib
 from ase import Atoms
 from ase.formula import Formula
 from ase.io.cif import CIFBlock, old_spacegroup_names, parse_cif
 
+from ase_comformer.crystals.spglib_calls import database_operations, setting_type
 from ase_comformer.errors import UnreadableFileError, warn_user
 
 _NUMBERS = ("_space_group_it_number", "_space_group.it_number", "_symmetry_int_tables_number")
@@ -111,12 +111,10 @@ def _settle_setting(where: str, tags: dict[str, Any]) -> None:
     if setting is None:
         warn_user(f"{where} names no space group and lists no operations: its atoms are taken as all there are (P1).")
         return
-    operations = spglib.get_symmetry_from_database(setting.hall_number)
-    assert operations is not None, f"spglib has no setting {setting.hall_number} of 530"
+    rotations, translations = database_operations(setting.hall_number)
     tags[_NUMBERS[0]] = setting.number
     tags[_OPERATIONS[0]] = [
-        _operation_text(rotation, translation)
-        for rotation, translation in zip(operations["rotations"], operations["translations"], strict=True)
+        _operation_text(rotation, translation) for rotation, translation in zip(rotations, translations, strict=True)
     ]
 
 
@@ -185,8 +183,7 @@ def _settings() -> tuple[_Setting, ...]:
     """The table of spglib, in its order: the standard setting of a space group comes first."""
     found = []
     for hall_number in range(1, 531):
-        kind = spglib.get_spacegroup_type(hall_number)
-        assert kind is not None, f"spglib has no setting {hall_number} of 530"
+        kind = setting_type(hall_number)
         texts = {kind.international_full, *kind.international.split("=")}
         monoclinic = 3 <= kind.number <= 15
         if not monoclinic:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 from vesin import NeighborList
 
+from ase_comformer.crystals.lattice_reduction import reduced_cell
 from ase_comformer.errors import InvalidStructureError
 
 #: Periodic images, the cell itself included, up to which a cell is searched as it is (heights above a third of the
@@ -127,12 +127,8 @@ def _searchable_cell(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.float64], 
     given = periodic_images(whole, pbc, cutoff)
     if given <= _FEW_IMAGES:
         return cell, None
-    reduced, transformation, images = None, None, given
-    try:
-        reduced, transformation = minkowski_reduce(whole, pbc)
-        images = periodic_images(reduced, pbc, cutoff)
-    except RuntimeError:  # too skew to be reduced in double precision: what is known of the given cell decides
-        pass
+    reduced, transformation = reduced_cell(whole, pbc)
+    images = periodic_images(reduced, pbc, cutoff)
     if images > MOST_IMAGES:
         lengths = np.linalg.norm(whole[pbc], axis=1)
         raise InvalidStructureError(
@@ -142,9 +138,7 @@ def _searchable_cell(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.float64], 
             + (f" and a volume of {abs(np.linalg.det(whole)):.3g} Å³ for {len(atoms)} atoms" if pbc.all() else "")
             + ". Check lattice vectors and angles, and that lengths are in Å."
         )
-    if reduced is None or transformation is None or images >= given:
-        return cell, None
-    return np.ascontiguousarray(reduced), np.asarray(transformation, dtype=np.int64)
+    return (reduced, transformation) if images < given else (cell, None)
 
 
 def _box(

@@ -26,7 +26,7 @@ class EdgeOrbits:
 
 
 def edge_orbits(group: SpaceGroup, receiver: IntArray, sender: IntArray, image: IntArray) -> EdgeOrbits:
-    """Group directed edges into orbits of the site-symmetry groups of their receivers (DESIGN.md section 6).
+    """Group directed edges into orbits of the site-symmetry groups of their receivers (docs/architecture.md section 6).
 
     Args:
         group: the space group.

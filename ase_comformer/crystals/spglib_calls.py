@@ -21,6 +21,8 @@ import spglib
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_comformer.crystals.lattice_reduction import without_skew
+
 logger = logging.getLogger(__name__)
 
 _FILTERS = threading.Lock()
@@ -68,16 +70,21 @@ def find_symmetry(atoms: Atoms, tolerance: float) -> FoundSymmetry | None:
     Returns:
         Its answer, or None where it has none (for example because atoms are closer than the tolerance).
     """
-    cell = (atoms.cell.array, atoms.get_scaled_positions(wrap=False), atoms.numbers)
-    dataset = _called(spglib.get_symmetry_dataset, cell, symprec=tolerance)
+    # spglib ends the process, or fills the memory, in very skew cells
+    cell, reduction = without_skew(atoms.cell.array)
+    scaled = atoms.get_scaled_positions(wrap=False) if reduction is None else atoms.positions @ np.linalg.inv(cell)
+    dataset = _called(spglib.get_symmetry_dataset, (cell, scaled, atoms.numbers), symprec=tolerance)
     if dataset is None:
         return None
+    transformation = np.asarray(dataset.transformation_matrix, dtype=np.float64)
+    if reduction is not None:  # x_reduced = reduction^-T x
+        transformation = transformation @ np.linalg.inv(reduction).T
     return FoundSymmetry(
         number=int(dataset.number),
         international=str(dataset.international),
         hall_number=int(dataset.hall_number),
         point_group=str(dataset.pointgroup).strip(),
-        transformation=np.asarray(dataset.transformation_matrix, dtype=np.float64),
+        transformation=transformation,
         origin_shift=np.asarray(dataset.origin_shift, dtype=np.float64),
         primitive_lattice=np.asarray(dataset.primitive_lattice, dtype=np.float64),
         mapping_to_primitive=np.asarray(dataset.mapping_to_primitive, dtype=np.int64),
@@ -102,10 +109,23 @@ def niggli_reduce(cell: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return None if reduced is None else np.asarray(reduced, dtype=np.float64)
 
 
+def setting_type(hall_number: int) -> Any:
+    """What spglib's table says of a Hall setting, 1 to 530: ``number``, ``international_full``, ``choice``, ..."""
+    return _called(spglib.get_spacegroup_type, hall_number)
+
+
+#: Functions that warn at each call and cannot be asked not to; the package calls them once for each setting.
+_WARN_ALWAYS = (spglib.get_symmetry_from_database, spglib.get_spacegroup_type)
+
+
 def _called(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """The result of a function of spglib, None where it reports failure in whichever way."""
     if _raises_on_request(function):
         options["_throw"] = True
+    elif function in _WARN_ALWAYS:
+        with _FILTERS, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return function(*arguments, **options)
     try:
         return function(*arguments, **options)
     except SpglibError as error:

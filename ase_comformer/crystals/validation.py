@@ -6,13 +6,13 @@ Lengths are in Å. Left-handed cells are valid: nothing in the package depends o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from ase_comformer.crystals.lattice_reduction import reduced_cell
 from ase_comformer.crystals.neighbour_search import pairs_within
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
 
@@ -29,7 +29,10 @@ SMALLEST_VOLUME = 0.5
 """A crystal with less volume per atom (Å³) is refused: carbon at 1 TPa has 2.5, hydrogen at 500 GPa 1.4."""
 
 _FLAT = 1e-6
-"""A cell is flat when its volume is below this fraction of the product of its three lengths."""
+"""A cell is flat when its volume is below this fraction of the product of the lengths of its shortest vectors."""
+
+_SKEWEST = 1e-10
+"""Below this fraction the volume of a skew cell is known to less than a millionth, and it is refused as it is."""
 
 
 def validate_atoms(
@@ -51,9 +54,6 @@ def validate_atoms(
         InvalidStructureError: no atoms, not periodic in all three directions, NaN or infinite cell or
             positions, no volume, a lattice vector or an interatomic distance below ``minimum_distance``.
         UnknownElementError: an element outside ``elements``, or an atomic number that is none.
-
-    Warns:
-        UserWarning: initial magnetic moments or partial occupancies are set; both are ignored.
     """
     validate_structure(atoms, minimum_distance=minimum_distance)
     if elements is not None:
@@ -76,7 +76,6 @@ def validate_structure(atoms: Atoms, *, minimum_distance: float = MINIMUM_DISTAN
     _validate_density(atoms)
     if distances:
         validate_distances(atoms, minimum_distance)
-    warn_about_ignored(atoms)
 
 
 def validate_potential_structure(atoms: Atoms) -> None:
@@ -87,9 +86,6 @@ def validate_potential_structure(atoms: Atoms) -> None:
     Raises:
         InvalidStructureError: no atoms, NaN or infinite cell or positions, a periodic direction without a lattice
             vector, or no volume.
-
-    Warns:
-        UserWarning: as :func:`validate_atoms`.
     """
     if not isinstance(atoms, Atoms) or len(atoms) == 0 or atoms.pbc.all():
         validate_structure(atoms, minimum_distance=TOUCHING, distances=False)
@@ -107,7 +103,6 @@ def validate_potential_structure(atoms: Atoms) -> None:
     if atoms.pbc.any():
         whole = Atoms(cell=atoms.cell.complete(), pbc=True)
         _validate_cell(whole, TOUCHING)
-    warn_about_ignored(atoms)
 
 
 def validate_elements(atoms: Atoms, elements: Collection[str], property_name: str | None = None) -> None:
@@ -161,11 +156,16 @@ def _validate_cell(atoms: Atoms, minimum_distance: float) -> None:
         raise InvalidStructureError(f"The cell has NaN or infinite entries: {cell.tolist()}. Set it in Å.")
     lengths = np.linalg.norm(cell, axis=1)
     volume = abs(float(np.linalg.det(cell)))
+    if _SKEWEST * float(np.prod(lengths)) < volume <= _FLAT * float(np.prod(lengths)):
+        # flat, or a skew description of a healthy lattice?
+        cell, _ = reduced_cell(cell)
+        lengths = np.linalg.norm(cell, axis=1)
     if volume <= _FLAT * float(np.prod(lengths)):
         raise InvalidStructureError(
             f"The cell has zero volume ({volume:.3g} Å³, lattice vectors of {np.round(lengths, 6).tolist()} "
             "Å). "
-            "Give three linearly independent lattice vectors, for example with atoms.set_cell(...)."
+            "Give three linearly independent lattice vectors, for example with atoms.set_cell(...), or the reduced "
+            "cell of a very skew one (ase.geometry.minkowski_reduce)."
         )
     # A lattice of volume V has a vector no longer than (sqrt(2) V)^(1/3) (Hermite), so this bound also
     # catches cells that are tiny without a short edge, before a neighbour search becomes expensive.
@@ -226,17 +226,51 @@ def validate_distances(atoms: Atoms, minimum_distance: float) -> None:
         )
 
 
-def warn_about_ignored(atoms: Atoms) -> None:
-    """Warn (``UserWarning``) about magnetic moments and partial occupancies, which no prediction takes into account."""
+def require_neighbours(atoms: Atoms, cutoff: float) -> None:
+    """Refuse crystals with atoms that have no neighbour within the cut-off of a network, which sees nothing of them.
+
+    Args:
+        atoms: a crystal that passed :func:`validate_structure`.
+        cutoff: A, of the network.
+
+    Raises:
+        InvalidStructureError: an atom has no neighbour; the message names it and the distance to the nearest one.
+    """
+    lonely = np.setdiff1d(np.arange(len(atoms)), pairs_within(atoms, cutoff).receiver)
+    if not len(lonely):
+        return
+    index = int(lonely[0])
+    raise InvalidStructureError(
+        f"{len(lonely)} of {len(atoms)} atoms of {_formula(atoms)} have no neighbour within {cutoff:g} Å, the cut-off "
+        f"of the model, which therefore knows nothing of them: atom {index} ({_symbol(int(atoms.numbers[index]))}) is "
+        f"{_nearest_distance(atoms, index, cutoff)} from its nearest neighbour. Check that the cell is in Å and not "
+        "expanded; isolated atoms have no tensor per volume."
+    )
+
+
+def _nearest_distance(atoms: Atoms, index: int, beyond: float) -> str:
+    """Distance in A of the nearest atom or image, as text; it is farther than ``beyond``."""
+    for cutoff in (2 * beyond, 4 * beyond, 8 * beyond):
+        pairs = pairs_within(atoms, cutoff)
+        distances = pairs.distance[pairs.receiver == index]
+        if len(distances):
+            return f"{float(distances.min()):.3g} Å"
+    return f"more than {8 * beyond:g} Å"
+
+
+def ignored_information(atoms: Atoms) -> dict[str, str]:
+    """Say what ``atoms`` carry that no prediction takes into account: a sentence for each kind of information."""
+    found = {}
     if atoms.has("initial_magmoms") and np.any(atoms.arrays["initial_magmoms"]):
-        warnings.warn(
-            "Initial magnetic moments are ignored: the models are trained on structures without spin labels, "
-            "and the "
+        found["magnetic moments"] = (
+            "Initial magnetic moments are ignored: the models are trained on structures without spin labels, and the "
             "space group is that of the non-magnetic structure. Remove them "
-            "(atoms.set_initial_magnetic_moments(None)) "
-            "to silence this warning.",
-            UserWarning,
-            stacklevel=4,
+            "(atoms.set_initial_magnetic_moments(None)) to silence this warning."
+        )
+    if atoms.has("initial_charges") and np.any(atoms.arrays["initial_charges"]):
+        found["charges"] = (
+            "Initial charges are ignored: the networks know neutral cells and no charge states. Remove them "
+            "(atoms.set_initial_charges(None)) to silence this warning."
         )
     occupancy = atoms.info.get("occupancy")
     if isinstance(occupancy, dict) and any(
@@ -245,10 +279,8 @@ def warn_about_ignored(atoms: Atoms) -> None:
         if isinstance(site, dict)
         for value in site.values()
     ):
-        warnings.warn(
-            "atoms.info['occupancy'] has partial occupancies (a disordered crystal), which are ignored: "
-            "every site is "
-            "taken as fully occupied by the listed element. Pass an ordered approximant instead.",
-            UserWarning,
-            stacklevel=4,
+        found["occupancy"] = (
+            "atoms.info['occupancy'] has partial occupancies (a disordered crystal), which are ignored: every site is "
+            "taken as fully occupied by the listed element. Pass an ordered approximant instead."
         )
+    return found

@@ -28,15 +28,15 @@ from ase_comformer.plotting.parity import MISSING, ParityPanel, panel_figure
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.symmetry_report import symmetry_report
 
-SHOWN: dict[str, tuple[str, str, bool]] = {
-    "dielectric_tensor": ("eps", "electronic dielectric tensor", True),
-    "static_dielectric_tensor": ("eps0", "static dielectric tensor", True),
-    "born_effective_charges": ("Z", "Born effective charges", False),
-    "piezoelectric_tensor": ("e", "piezoelectric tensor", True),
-    "elastic_tensor": ("C", "elastic tensor", True),
-    "formation_energy": ("E_form", "formation energy", False),
+SHOWN: dict[str, tuple[str, bool]] = {
+    "dielectric_tensor": ("electronic dielectric tensor", True),
+    "static_dielectric_tensor": ("static dielectric tensor", True),
+    "born_effective_charges": ("Born effective charges", False),
+    "piezoelectric_tensor": ("piezoelectric tensor", True),
+    "elastic_tensor": ("elastic tensor", True),
+    "formation_energy": ("formation energy", False),
 }
-"""Properties in the order shown: symbol, title of the panel, logarithmic axes."""
+"""Properties in the order shown: title of the panel, logarithmic axes."""
 
 _SPLITS = {
     "train": "formula of the train split",
@@ -169,7 +169,7 @@ def _rows(predictor: Predictor, entry: ReferenceCrystal, atoms: Atoms, problems:
 def _compared(reference: Reference, atoms: Atoms, value: Any) -> Iterator[Row]:
     """Rows of the components of one reference, signs treated as it says."""
     array = np.asarray(value, dtype=np.float64)
-    label = SHOWN[reference.property_name][0]
+    label = tensor_property(reference.property_name).symbol
     if reference.site:
         array = array[atoms.symbols.indices()[reference.site][0]]
         label = f"{label}({reference.site})"
@@ -197,7 +197,7 @@ def _compared(reference: Reference, atoms: Atoms, value: Any) -> Iterator[Row]:
 def _independent(crystal_name: str, name: str, value: Any, group: SpaceGroup) -> Iterator[Row]:
     """The free components of a tensor without published values; none of tensors that symmetry forbids."""
     if tensor_property(name).rank == 0:
-        yield Row(crystal_name, name, SHOWN[name][0], float(value))
+        yield Row(crystal_name, name, tensor_property(name).symbol, float(value))
         return
     for component in symmetry_report(group, {name: value}).properties[name].components:
         if component.status == "free":
@@ -218,12 +218,14 @@ def _show(result: Demo, predictor: Predictor, console: Console) -> None:
         rows = [row for row in result.rows if row.crystal == entry.name]
         say(f"\n{entry.name}, {entry.structure}, space group {entry.spacegroup}; {_SPLITS[entry.split]}", "bold")
         console.print(_table(rows, numbers))
-        for symbol, note in dict.fromkeys((SHOWN[row.property_name][0], row.note) for row in rows if row.note):
+        for symbol, note in dict.fromkeys(
+            (tensor_property(row.property_name).symbol, row.note) for row in rows if row.note
+        ):
             say(f"  {symbol}: {note}")
     say(f"\nModel {predictor.model.name}. What is predicted:")
     for name in filter(predictor.properties.__contains__, SHOWN):
         described = predictor.describe(name)
-        say(f"  {SHOWN[name][0]}: {described['kind']}, {described['functional']}, {described['unit']}")
+        say(f"  {tensor_property(name).symbol}: {described['kind']}, {described['functional']}, {described['unit']}")
     say("|x|: the sign depends on the setting of the crystal, magnitudes are compared.")
     say("Experiments are at room temperature; predictions follow DFT at 0 K for the structure given.")
     for number, source in enumerate(sources, start=1):
@@ -255,7 +257,7 @@ def _table(rows: Sequence[Row], numbers: Mapping[Source, int]) -> Table:
 
 def _panels(rows: Sequence[Row]) -> list[ParityPanel]:
     panels = []
-    for name, (_, title, logarithmic) in SHOWN.items():
+    for name, (title, logarithmic) in SHOWN.items():
         chosen = [row for row in rows if row.property_name == name and row.published is not None]
         if not chosen:
             continue

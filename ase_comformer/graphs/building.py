@@ -79,7 +79,7 @@ def build_graph(atoms: Atoms, settings: GraphSettings, edges: Neighbours | None 
 def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGraph:
     """Make the graph of the idealised primitive cell with one edge per orbit of directed edges, float64 on the CPU.
 
-    Features of the other atoms and edges are rotated copies (DESIGN.md section 6).
+    Features of the other atoms and edges are rotated copies (docs/architecture.md section 6).
 
     Args:
         group: the space group, whose primitive cell has exactly its symmetry.

@@ -1,7 +1,8 @@
 """The graph of a batch of crystals: what it consists of, and how batches are joined.
 
 A ``CrystalGraph`` is always a batch (one crystal is a batch of one). *Nodes* carry features; *atoms* are what the
-user sees. In a plain graph they coincide; in a symmetry-reduced graph (DESIGN.md section 6) there is one node per
+user sees. In a plain graph they coincide; in a symmetry-reduced graph (docs/architecture.md section 6) there is one
+node per
 orbit of atoms and one edge per orbit of directed edges, and an atom is the rotated copy of its node.
 
 Index letters: n nodes, E directed edges, B crystals, A atoms, O point-group operations, F lattice-frame candidates,

@@ -23,6 +23,7 @@ from ase.units import _e, _eps0
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ase_comformer.crystals.lattice_reduction import without_skew
 from ase_comformer.errors import InvalidStructureError
 
 #: e^2 / (4 pi eps0) in eV A.
@@ -93,7 +94,7 @@ def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[n
 def structure_reciprocal_vectors(atoms: Atoms, cutoff: float) -> ReciprocalVectors:
     """Of one structure with any ``pbc``; B = 1, and no reciprocal vectors where there is no periodic direction."""
     if atoms.pbc.all():
-        return _kept_reciprocal_vectors(atoms.cell.array.tobytes(), cutoff)
+        return _kept_reciprocal_vectors(without_skew(atoms.cell.array)[0].tobytes(), cutoff)
     if not atoms.pbc.any():
         return ReciprocalVectors(np.zeros((1, 0, 3)), np.zeros((1, 0)), np.zeros((1, 0, 3)))
     box = _box(atoms)

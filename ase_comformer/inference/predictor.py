@@ -1,238 +1,307 @@
-"""A loaded model with its settings: structure -> graph -> network -> tensors -> projection.
+"""The one door: a loaded model with its settings, which ``predict``, the calculator and the command line share.
 
-``Predictor`` is what ``predict`` and the calculator share. With ``enforce_symmetry`` the network sees the
-symmetry-reduced graph of the idealised primitive cell and its output is projected onto what the space group allows;
-without it the network sees the structure as it is, and its output is returned untouched. All tensors are in the
-Cartesian frame and atom order of the ``Atoms`` passed in.
+A query goes: structure -> checks (``crystals``) -> space group -> graphs -> networks (``tensor_evaluator``,
+``potential_ensemble``) -> projection -> result. With ``enforce_symmetry`` networks of crystal properties see the
+symmetry-reduced graph of the idealised primitive cell and their output is projected onto what the space group allows;
+without it they see the structure as it is. Energy, forces and stress are always those of the structure as it is.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Hashable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-import torch
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
-from numpy.typing import NDArray
-from torch import nn
+from ase.data import chemical_symbols
 
-from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
+from ase_comformer.crystals.interop import as_atoms
+from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.crystals.structures import bare, structure_key
-from ase_comformer.crystals.validation import (
-    validate_elements,
-    validate_potential_structure,
-    validate_structure,
-    warn_about_ignored,
-)
+from ase_comformer.crystals.validation import validate_structure
 from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
-from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
-from ase_comformer.inference.potential_evaluator import POTENTIAL_PROPERTIES, UNCERTAINTIES, PotentialEvaluator
+from ase_comformer.inference.elements import reference_energy
+from ase_comformer.inference.loaded_model import LoadedModel, loaded_model
+from ase_comformer.inference.notices import Notices
+from ase_comformer.inference.plausibility import plausible_part, require_plausible
+from ase_comformer.inference.potential_evaluator import PotentialEvaluator
+from ase_comformer.inference.preparation import Errors, Preparation, Preparer, absent, divided
 from ase_comformer.inference.prepared import PreparedCrystal
+from ase_comformer.inference.results import Names, Result, symmetry_record
+from ase_comformer.inference.settings import BATCH_SIZE, DEFAULTS, Settings
+from ase_comformer.inference.streams import stream
+from ase_comformer.inference.tensor_evaluator import TensorEvaluator
 from ase_comformer.models.cards import describe_prediction
-from ase_comformer.models.registry import Model, load_model
-from ase_comformer.nn.architectures.potential import Potential
-from ase_comformer.nn.ensemble import Ensemble
-from ase_comformer.properties.registry import tensor_property
-from ase_comformer.tensors.symmetry_report import SymmetryReport, project, symmetry_report, symmetry_residual
+from ase_comformer.models.registry import Model
+from ase_comformer.properties.registry import PropertyName, tensor_property
+from ase_comformer.tensors.symmetry_report import SymmetryReport, symmetry_report
 
-logger = logging.getLogger(__name__)
-
-Result = dict[str, Any]
-"""Property name -> float64 array in the documented shape (scalars: float), or ``{"error": message}``."""
-
-#: Results of the energy surface on which symmetry has nothing to say.
-_SCALARS = frozenset({"energy", "free_energy", "energies", *UNCERTAINTIES})
-
-RESIDUAL_WARNING = 1e-3
-"""Relative symmetry residual of a network output above which a warning is logged; float32 rounding stays far below."""
+#: What ``crystals.applicability`` recognises among what properties may be undefined for.
+_NO_BULK = {"slabs", "molecules"}
 
 
 class Predictor:
-    """Evaluates properties of crystals with one model.
+    """Evaluates properties of structures with one model.
+
+    It remembers the last structure of ``evaluate``; weights are shared by all predictors of the process. Threads may
+    share a predictor: ``evaluate`` lets one after the other in.
 
     Args:
-        model: name (``weights.available_models()``) or path.
-        device: ``"auto"`` or a torch device.
-        dtype: ``"float32"`` or ``"float64"``.
-        symprec: tolerance in Å of the space-group search.
-        enforce_symmetry: evaluate the idealised structure and return exactly symmetric tensors.
+        model, device, dtype, symprec, enforce_symmetry: see ``inference.settings.Settings``.
 
     Raises:
         UnknownNameError: unknown model, device or dtype.
         WeightsError: damaged weights.
         ValueError: ``symprec`` is not a positive number.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> Predictor().evaluate(bulk("MgO", "rocksalt", a=4.21), ["dielectric_tensor"])["dielectric_tensor"].shape
+        (3, 3)
     """
 
     def __init__(
         self,
         *,
-        model: str | Path = "default",
-        device: str = "auto",
-        dtype: str = "float32",
-        symprec: float = 1e-2,
-        enforce_symmetry: bool = True,
+        model: str | Path = DEFAULTS.model,
+        device: str = DEFAULTS.device,
+        dtype: str = DEFAULTS.dtype,
+        symprec: float = DEFAULTS.symprec,
+        enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
     ) -> None:
-        self.arguments: dict[str, Any] = {
-            "model": str(model),
-            "device": str(device),
-            "dtype": dtype,
-            "symprec": _positive(symprec),
-            "enforce_symmetry": bool(enforce_symmetry),
-        }
+        self.settings = Settings.of(
+            model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry
+        )
         self._load()
 
     def _load(self) -> None:
-        self.device = resolve_device(self.arguments["device"])
-        self.dtype = resolve_dtype(self.arguments["dtype"])
-        self.symprec: float = self.arguments["symprec"]
-        self.enforce_symmetry: bool = self.arguments["enforce_symmetry"]
-        self.model: Model = load_model(self.arguments["model"], str(self.device), self.arguments["dtype"])
+        settings = self.settings
+        self.device, self.dtype = resolve_device(settings.device), resolve_dtype(settings.dtype)
+        self.loaded: LoadedModel = loaded_model(settings.model, str(self.device), settings.dtype)
+        self.notices = Notices()
         self.potential: PotentialEvaluator | None = None
-        if "energy" in self.model.properties:
-            self.potential = PotentialEvaluator(cast(Sequence[Potential], self.model.entries("energy")))
-        self._ensemble = Ensemble()
-        # One assignment of a pair, never changed in place: safe to read from several threads.
-        self._last: tuple[bytes, PreparedCrystal] | None = None
+        if self.loaded.potentials is not None:
+            self.potential = PotentialEvaluator(self.loaded.potentials, recent=self.loaded.moving)
+        self.preparer = Preparer(self.loaded, settings, self.potential, self.notices)
+        self.tensors = TensorEvaluator(self.loaded, self.device, self.dtype)
+        self._lock = threading.RLock()
+        self._token = object()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Arguments, place and fingerprint of the model: small, and checked when unpickled elsewhere."""
-        return {"arguments": self.arguments, "path": str(self.model.path), "fingerprint": self.model.fingerprint}
+        """Settings, place and fingerprint of the model: small, and checked when unpickled elsewhere."""
+        return {"settings": self.settings, "path": str(self.model.path), "fingerprint": self.model.fingerprint}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Load the model again, by name or else from its absolute path."""
-        self.arguments = dict(state["arguments"])
+        self.settings = state["settings"]
         try:
             self._load()
         except UnknownNameError:  # a relative path, and the working directory has changed
-            self.arguments["model"] = state["path"]
+            self.settings = Settings(**{**asdict(self.settings), "model": state["path"]})
             self._load()
         if self.model.fingerprint != state["fingerprint"]:
             raise WeightsError(
-                f"Model {self.arguments['model']!r} has other weights here than where this object was pickled. "
+                f"Model {self.settings.model!r} has other weights here than where this object was pickled. "
                 "Install the same version of ase-comformer, or make a new calculator."
             )
 
     @property
+    def model(self) -> Model:
+        """The networks by property, and their cards."""
+        return self.loaded.model
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments that make the same predictor; JSON-able."""
+        return asdict(self.settings)
+
+    @property
     def properties(self) -> tuple[str, ...]:
         """Names of the properties that the model predicts."""
-        derived: tuple[str, ...] = ()
-        if self.potential is not None:
-            derived = (*POTENTIAL_PROPERTIES, *(UNCERTAINTIES if self.potential.has_uncertainties else ()))
-        return (*derived, *(name for name in self.model.properties if name not in derived))
+        return self.loaded.properties
 
-    def checked(self, properties: Sequence[str] | None) -> tuple[str, ...]:
-        """The names as a tuple, all where None; :class:`UnknownNameError` lists the choices for names it lacks."""
-        if not properties and not isinstance(properties, str):
+    @property
+    def symprec(self) -> float:
+        """A, see ``Settings``."""
+        return self.settings.symprec
+
+    @property
+    def enforce_symmetry(self) -> bool:
+        """Whether tensors are those of the idealised structure."""
+        return self.settings.enforce_symmetry
+
+    def checked(self, properties: Names | None) -> tuple[str, ...]:
+        """The names as a tuple, all of the model where None; :class:`UnknownNameError` lists the choices."""
+        if properties is None:
             return self.properties
         names = (properties,) if isinstance(properties, str) else tuple(dict.fromkeys(properties))
         unknown = [name for name in names if name not in self.properties]
-        if unknown:
-            raise UnknownNameError(
-                f"Model {self.model.name!r} has no property {', '.join(map(repr, unknown))}. "
-                f"It predicts: {', '.join(self.properties)}."
-            )
+        if unknown or not names:
+            problem = f"has no property {', '.join(map(repr, unknown))}" if unknown else "was asked for no property"
+            raise UnknownNameError(f"Model {self.model.name!r} {problem}. It predicts: {', '.join(self.properties)}.")
         return names
 
     def predict(
         self,
-        atoms: Sequence[Atoms],
-        properties: Sequence[str],
+        atoms: Iterable[Any],
+        properties: Names | None = None,
         *,
-        batch_size: int = 64,
+        batch_size: int = BATCH_SIZE,
         progress: bool = False,
         on_error: str = "record",
     ) -> list[Result]:
-        """Properties of many crystals; arguments and errors as in :func:`ase_comformer.inference.batches.predict`."""
-        from ase_comformer.inference.batches import predict_with
+        """Properties of many structures; arguments and errors as in :func:`ase_comformer.predict`."""
+        return list(self.predict_iter(atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error))
 
-        return predict_with(self, atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error)
+    def predict_iter(
+        self,
+        atoms: Iterable[Any],
+        properties: Names | None = None,
+        *,
+        batch_size: int = BATCH_SIZE,
+        progress: bool = False,
+        on_error: str = "record",
+    ) -> Iterator[Result]:
+        """Properties one by one; arguments and errors as in :func:`ase_comformer.predict_iter`."""
+        return stream(self, atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error)
 
-    def evaluate(self, atoms: Atoms, properties: Sequence[str]) -> Result:
-        """Properties of one crystal; raises :class:`InvalidStructureError` or :class:`UnknownElementError`.
+    def evaluate(self, atoms: Any, properties: Names) -> Result:
+        """Properties of one structure, without metadata.
 
         Symmetry and graphs of the last structure are kept, so asking for one property after the other is cheap.
+
+        Raises:
+            InvalidStructureError, UnknownElementError, PropertyNotImplementedError: the first property that cannot be
+                computed.
         """
-        names, from_potential = _divided(self.checked(properties))
-        result = self._evaluate_potential(atoms, from_potential) if from_potential else {}
-        if not names:
-            return result
-        key = structure_key(atoms)
-        last = self._last
-        if last is not None and last[0] == key:
-            prepared = last[1]
-            warn_about_ignored(atoms)  # the key has neither magnetic moments nor occupancies
-            self._validate_elements(atoms, names)
-        else:
-            prepared = self.prepare(atoms, names)
-            self._last = (key, prepared)
-        return result | self.evaluate_batch([prepared], names)[0]
+        result, errors = self.evaluate_each(as_atoms(atoms), self.checked(properties))
+        for error in errors.values():
+            raise error
+        return {name: value for name, value in result.items() if name in self.properties}
 
-    def prepare(self, atoms: Atoms, names: Sequence[str]) -> PreparedCrystal:
-        """Validate a crystal, find its space group if symmetry is enforced, and build its graphs for ``names``."""
-        tensors, from_potential = _divided(names)
-        if from_potential:
-            self._validate_potential(atoms)
-        if tensors:
-            validate_structure(atoms)
-        self._validate_elements(atoms, tensors)
-        group = analyse_space_group(atoms, self.symprec) if tensors and self.enforce_symmetry else None
-        prepared = PreparedCrystal(bare(atoms), group)
-        for network in self.networks(names):
-            prepared.graph(network)
-        if from_potential and self.potential is not None:
-            with shielded_device("cpu"):
-                prepared.potential = self.potential.prepare(prepared.atoms)
-        return prepared
+    def evaluate_each(self, atoms: Atoms, names: Sequence[str]) -> tuple[Result, Errors]:
+        """Values and metadata of what can be computed of one structure, and errors by the names of what cannot.
 
-    def _validate_potential(self, atoms: Atoms) -> None:
-        validate_potential_structure(atoms)
-        validate_elements(atoms, self.model.elements("energy"), "energy")
+        The names are taken as they are: whoever calls has checked them.
+        """
+        with self._lock:
+            self.notices.of_ignored_information(atoms)
+            own, of_potential = divided(tuple(names))
+            result: Result = {}
+            errors: Errors = {}
+            if of_potential:
+                try:
+                    result, implausible = self._evaluate_potential(atoms, of_potential)
+                    errors = {name: error for name, error in implausible.items() if name in of_potential}
+                except Exception as error:
+                    errors = dict.fromkeys(of_potential, error)
+                for name in of_potential:
+                    if name not in result and name not in errors:
+                        errors[name] = absent(name, atoms)
+            if own:
+                try:
+                    crystal = self._prepared(atoms)
+                except Exception as error:
+                    return result, errors | dict.fromkeys(own, error)
+                missing = self.preparer.uncovered(atoms, own)
+                values, failed = self.evaluate_one(crystal, [name for name in own if name not in missing])
+                result, errors = result | values, errors | missing | failed
+            return result, errors
 
-    def _evaluate_potential(self, atoms: Atoms, names: Sequence[str]) -> Result:
-        """All results of the energy surface: they cost no more than one of them."""
-        self._validate_potential(atoms)
+    def _evaluate_potential(self, atoms: Atoms, names: Sequence[str]) -> tuple[Result, Errors]:
         assert self.potential is not None
+        self.preparer.validate_potential(atoms, names)
         with shielded_device("cpu"):
-            found = self.potential.evaluate(bare(atoms))
-        _require_finite(found, atoms)
-        _require_stress(found, names, atoms)
-        return found
+            found = self.potential.evaluate(bare(atoms), names, warn=self.notices.warn)
+        return plausible_part(found, atoms)
 
-    def networks(self, names: Sequence[str]) -> dict[nn.Module, list[str]]:
-        """Networks behind ``names`` -> the properties that each is asked for, so that shared trunks run once."""
-        networks: dict[nn.Module, list[str]] = {}
-        for name in _divided(names)[0]:
-            for network in self.model.entries(name):
-                networks.setdefault(network, []).append(name)
-        return networks
+    def _prepared(self, atoms: Atoms) -> PreparedCrystal:
+        """The crystal with its space group, remembered while the structure stays the same."""
+        key = structure_key(atoms)
+        last = self.loaded.prepared.get(self._token)
+        if last is None or last[0] != key:
+            last = key, self.preparer.crystal(atoms)
+            self.loaded.prepared.put(self._token, last)
+        crystal: PreparedCrystal = last[1]
+        return crystal
+
+    def prepare(self, atoms: Any, names: Sequence[str]) -> Preparation:
+        """Check a structure and build its graphs, see ``Preparer.prepare``."""
+        return self.preparer.prepare(atoms, names)
+
+    def evaluate_one(self, crystal: PreparedCrystal, names: Sequence[str]) -> tuple[Result, Errors]:
+        """Of one prepared crystal; where all names together fail, each is tried."""
+        if not names:
+            return {}, {}
+        try:
+            return self.evaluate_batch([crystal], names)[0], {}
+        except Exception as error:
+            if len(names) == 1:
+                return {}, {names[0]: error}
+        result: Result = {}
+        errors: Errors = {}
+        for name in names:
+            values, failed = self.evaluate_one(crystal, [name])
+            result, errors = result | values, errors | failed
+        return result, errors
+
+    def networks(self, names: Sequence[str]) -> dict[Any, list[str]]:
+        """Networks behind crystal properties -> the names that each is asked for."""
+        return self.loaded.networks(divided(tuple(names))[0])
 
     def evaluate_batch(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
-        """Properties of prepared crystals, projected where symmetry is enforced."""
-        tensors, from_potential = _divided(names)
-        results = self._outputs(crystals, tensors)
-        for crystal, result in zip(crystals, results, strict=True):
-            for name in tensors:
-                if tensor_property(name).rank == 0:
-                    result[name] = float(result[name])
-                elif crystal.group is not None:
-                    result[name] = _projected(name, result[name], crystal.atoms, crystal.group)
-        if from_potential and self.potential is not None:
+        """Properties of prepared crystals, all of which have them, with metadata."""
+        own, of_potential = divided(tuple(names))
+        results: list[Result] = [{} for _ in crystals]
+        if of_potential and self.potential is not None:
+            structures = [crystal.potential for crystal in crystals if crystal.potential]
             with shielded_device("cpu"):
-                potentials = self.potential.evaluate_batch(
-                    [crystal.potential for crystal in crystals if crystal.potential]
-                )
-            for crystal, result, found in zip(crystals, results, potentials, strict=True):
-                _require_finite(found, crystal.atoms)
-                _require_stress(found, names, crystal.atoms)
-                result |= {name: found[name] for name in from_potential}
+                found = self.potential.evaluate_batch(structures, of_potential, warn=self.notices.warn)
+            for crystal, result, values in zip(crystals, results, found, strict=True):
+                require_plausible(values, crystal.atoms)
+                result.update((name, values[name]) for name in of_potential)
+        if own:
+            for crystal, result, values in zip(crystals, results, self.tensors.evaluate(crystals, own), strict=True):
+                result.update(values)
+                if "formation_energy" in values:
+                    self._refer_element(crystal, result)
+                if any(_NO_BULK & set(tensor_property(name).undefined_for) for name in own):
+                    result["status"] = crystal.status
+                    self.notices.of_status(crystal.status)
+                if crystal.group is not None:
+                    result["symmetry"] = symmetry_record(crystal.group)
+                    self.notices.of_idealisation(crystal.atoms, crystal.group)
         return results
 
-    def symmetry_report(self, atoms: Atoms, properties: Sequence[str] | None = None) -> SymmetryReport:
+    def _refer_element(self, crystal: PreparedCrystal, result: Result) -> None:
+        """Replace the formation energy of a crystal of one element: zero is its reference structure (``elements``)."""
+        number = int(crystal.atoms.numbers[0])
+        if self.potential is None or (crystal.atoms.numbers != number).any():
+            return None
+        if number not in self.loaded.covered("energy"):
+            return self.notices.of_missing_reference(chemical_symbols[number])
+
+        def energies(structures: list[Atoms]) -> list[float]:
+            assert self.potential is not None
+            with shielded_device("cpu"), self._lock:
+                prepared = [self.potential.prepare(atoms, warn=_ignore) for atoms in structures]
+                found = self.potential.evaluate_batch(prepared, ("energy",), warn=_ignore)
+            return [float(values["energy"]) for values in found]
+
+        known = self.loaded.reference_energies
+        if number not in known:
+            known[number] = reference_energy(number, energies)
+        reference = known[number]
+        if reference is None:
+            return self.notices.of_missing_reference(chemical_symbols[number])
+        (energy,) = energies([bare(crystal.atoms)])
+        result["formation_energy"] = energy / len(crystal.atoms) - reference
+        return None
+
+    def symmetry_report(self, atoms: Any, properties: Names | None = None) -> SymmetryReport:
         """What the space group allows, and what the network says of the structure as it is (not idealised).
 
         Args:
@@ -240,25 +309,27 @@ class Predictor:
             properties: names; by default every tensor of the model that covers the elements of ``atoms``, forces and
                 stress included. Scalars have nothing to report.
         """
+        atoms = as_atoms(atoms)
         validate_structure(atoms)
         if properties is None:
-            tensors = [name for name in self.properties if name not in _SCALARS and tensor_property(name).rank > 0]
-            symbols = set(map(str, atoms.symbols))
-            covered = [name for name in tensors if symbols <= self.model.elements(name)]
-            names = tuple(covered or tensors)
+            tensors = [name for name in self.properties if tensor_property(name).rank > 0]
+            numbers = set(atoms.numbers.tolist())
+            names = tuple(name for name in tensors if numbers <= self.loaded.covered(name)) or tuple(tensors)
         else:
-            names = tuple(name for name in self.checked(properties) if name not in _SCALARS)
-        own, from_potential = _divided(names)
-        self._validate_elements(atoms, own)
-        raw = self._outputs([PreparedCrystal(bare(atoms), None)], own)[0]
-        if from_potential and self.potential is not None:
-            self._validate_potential(atoms)
-            with shielded_device("cpu"):
-                found = self.potential.evaluate_batch([self.potential.prepare(bare(atoms), use_symmetry=False)])[0]
-            raw |= {name: found[name] for name in from_potential}
+            names = tuple(name for name in self.checked(properties) if tensor_property(name).rank > 0)
+        own, of_potential = divided(tuple(names))
+        for error in self.preparer.uncovered(atoms, own).values():
+            raise error
+        raw = self.tensors.outputs([PreparedCrystal(bare(atoms), None)], own)[0] if own else {}
+        if of_potential and self.potential is not None:
+            self.preparer.validate_potential(atoms, of_potential)
+            with shielded_device("cpu"), self._lock:
+                prepared = self.potential.prepare(bare(atoms), use_symmetry=False, warn=self.notices.warn)
+                (found,) = self.potential.evaluate_batch([prepared], of_potential)
+            raw |= {name: found[name] for name in of_potential}
         return symmetry_report(analyse_space_group(atoms, self.symprec), raw)
 
-    def describe(self, name: str) -> dict[str, Any]:
+    def describe(self, name: PropertyName) -> dict[str, Any]:
         """Which physical quantity ``name`` is and where the prediction comes from; JSON-able.
 
         Returns:
@@ -266,83 +337,9 @@ class Predictor:
             ``elements``, ``model``, and ``networks`` with their ``training`` data and ``metrics``.
         """
         (name,) = self.checked([name])
-        return describe_prediction(self.model, name) | {"enforce_symmetry": self.enforce_symmetry}
-
-    def _validate_elements(self, atoms: Atoms, names: Sequence[str]) -> None:
-        for name in names:
-            validate_elements(atoms, self.model.elements(name), name)
-
-    def _outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
-        """Mean network outputs on the input atoms, not projected."""
-        batches: dict[Hashable, CrystalGraph] = {}
-
-        def batch_of(network: nn.Module) -> tuple[Hashable, CrystalGraph]:
-            graphs = [crystal.graph(network) for crystal in crystals]
-            key = (network.graph_settings, any(graph.is_reduced for graph in graphs))
-            if key not in batches:
-                with shielded_device("cpu"):
-                    joined = collate(graphs)
-                batches[key] = joined.to(dtype=self.dtype, device=self.device)
-            return key, batches[key]
-
-        networks = self.networks(names)
-        means: list[Result] = [{} for _ in crystals]
-        with torch.inference_mode(), shielded_device(str(self.device)):
-            means_of = self._ensemble.means(networks, batch_of)
-        for name, mean_of in means_of.items():
-            values = mean_of.to("cpu", torch.float64).numpy()
-            parts: Any = values
-            if tensor_property(name).per_atom:
-                counts = [len(crystal.evaluated) for crystal in crystals]
-                parts = np.split(values, np.cumsum(counts)[:-1])
-            for crystal, mean, part in zip(crystals, means, parts, strict=True):
-                mean[name] = crystal.to_input(name, np.asarray(part))
-        for crystal, mean in zip(crystals, means, strict=True):
-            _require_finite(mean, crystal.atoms)
-        return means
+        described = describe_prediction(self.model, name, self.loaded.source(name))
+        return described | {"enforce_symmetry": self.enforce_symmetry}
 
 
-def _divided(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of crystal properties, and of what the energy surface gives."""
-    potential = {*POTENTIAL_PROPERTIES, *UNCERTAINTIES}
-    return tuple(n for n in names if n not in potential), tuple(n for n in names if n in potential)
-
-
-def _projected(name: str, raw: NDArray[np.float64], atoms: Atoms, group: SpaceGroup) -> NDArray[np.float64]:
-    projected = project(name, raw, group)
-    residual = symmetry_residual(name, raw, projected)
-    if residual > RESIDUAL_WARNING:
-        logger.warning(
-            "%s of %s: the network output violates %s by %.2g of its norm; the projected tensor is returned",
-            *(name, atoms.get_chemical_formula(), group.international, residual),
-        )
-    # What rounding leaves of forbidden components is shown as the zero that it is.
-    projected[np.abs(projected) < 1e-14 * np.abs(projected).max(initial=0.0)] = 0.0
-    return projected
-
-
-def _require_finite(values: Mapping[str, Any], atoms: Atoms) -> None:
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            raise FloatingPointError(
-                f"The network returned NaN or infinity for {name} of {atoms.get_chemical_formula()}. "
-                "Check that the structure is reasonable (distances, density), or try dtype='float64'."
-            )
-
-
-def _require_stress(found: Mapping[str, Any], names: Sequence[str], atoms: Atoms) -> None:
-    if "stress" in names and "stress" not in found:
-        raise PropertyNotImplementedError(
-            f"{atoms.get_chemical_formula()} has no stress: it needs a periodic direction and a cell with volume "
-            f"(pbc={atoms.pbc.tolist()}, rank of the cell {atoms.cell.rank}). Ask for energy and forces only."
-        )
-
-
-def _positive(symprec: Any) -> float:
-    try:
-        value = float(symprec)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"symprec must be a positive length in Å, got {symprec!r}. The default is 0.01.")
-    return value
+def _ignore(kind: str, message: str) -> None:
+    """Show no warning: scaled reference crystals are the package's own business."""

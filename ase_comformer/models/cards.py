@@ -82,15 +82,20 @@ def _introduction(card: Mapping[str, Any]) -> str:
     )
 
 
-def describe_prediction(model: Model, name: str) -> dict[str, Any]:
+def describe_prediction(model: Model, name: str, source: str | None = None) -> dict[str, Any]:
     """Which physical quantity a property of ``model`` is and where the prediction comes from; JSON-able.
+
+    Args:
+        model: the model.
+        name: the property.
+        source: entry of the model that gives it, where that has another name (atomic energies come from the energy).
 
     Returns:
         ``property``, ``description``, ``unit``, ``shape``, ``kind`` (e.g. clamped-ion), ``functional``,
         ``elements``, ``model``, and ``networks`` with their ``training`` data and ``metrics``.
     """
     entry = tensor_property(name)
-    source = name if name in model.properties else "energy"  # what else the energy surface gives
+    source = name if source is None else source
     cards = model.cards(source)
     kind = _agreed(cards, source, "kind", entry.description) if source == name else entry.description
     return {

@@ -44,7 +44,7 @@ class Entry:
     card: Mapping[str, Any] = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """What a calculator evaluates: for each property one or more networks, whose outputs are averaged.
 

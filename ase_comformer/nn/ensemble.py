@@ -7,13 +7,14 @@ Large batches are bound by memory: networks are evaluated one by one and share t
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.layers.stacked import repeated
+from ase_comformer.nn.protocols import Network, SharesGeometry, Stackable
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.forms import to_cartesian
 
@@ -22,10 +23,11 @@ STACKED_EDGES = 1500
 
 
 class Ensemble:
-    """Evaluates networks; keeps the stacked ones that it has made."""
+    """Evaluates networks; keeps the stacked ones that it has made, for all threads and calculators that share it."""
 
     def __init__(self) -> None:
         self._stacks: dict[tuple[nn.Module, ...], nn.Module] = {}
+        self._keys: dict[nn.Module, Hashable] = {}
 
     def means(
         self,
@@ -40,7 +42,7 @@ class Ensemble:
         """
         groups: dict[Hashable, list[nn.Module]] = {}
         for network, names in networks.items():
-            groups.setdefault((getattr(network, "stacking_key", id(network)), tuple(names)), []).append(network)
+            groups.setdefault((self._stacking_key(network), tuple(names)), []).append(network)
         found: dict[str, dict[nn.Module, Tensor]] = {}
         geometries: dict[Hashable, Any] = {}
         for members in groups.values():
@@ -54,19 +56,26 @@ class Ensemble:
                 continue
             for network in members:
                 shared: dict[str, Any] = {}
-                if hasattr(network, "edge_geometry"):
+                if isinstance(network, SharesGeometry):
                     geometry_key = (key, network.geometry)
                     if geometry_key not in geometries:
-                        geometries[geometry_key] = network.edge_geometry(graph)  # type: ignore[operator]
+                        geometries[geometry_key] = network.edge_geometry(graph)
                     shared["edge"] = geometries[geometry_key]
-                for name, value in network(graph, names, **shared).items():
+                outputs = cast(Network, network)(graph, names, **shared)
+                for name, value in outputs.items():
                     found.setdefault(name, {})[network] = value.to(torch.float64)
         return {name: _mean(name, [of[n] for n in networks if n in of]) for name, of in found.items()}
+
+    def _stacking_key(self, network: nn.Module) -> Hashable:
+        """Equal for networks that can be stacked, found once: it is a text of all arguments."""
+        if network not in self._keys:
+            self._keys[network] = network.stacking_key if isinstance(network, Stackable) else id(network)
+        return self._keys[network]
 
     def _stacked(self, members: Sequence[nn.Module]) -> nn.Module:
         key = tuple(members)
         if key not in self._stacks:
-            self._stacks[key] = type(members[0]).stacked(members)  # type: ignore[attr-defined]
+            self._stacks[key] = cast(Stackable, members[0]).stacked(members)
         return self._stacks[key]
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Positive values over decades are easier to read in logarithmic axes.
-_LOGARITHMIC = ("dielectric_tensor", "static_dielectric_tensor")
-
 MISSING = "matplotlib is not installed. Install the extra: pip install 'ase-comformer[plot]'."
 
 
@@ -137,9 +134,9 @@ def parity_figure(
     """
     panels = []
     for name, (known, predicted) in points.items():
-        unit = tensor_property(name).unit
-        logarithmic = name in _LOGARITHMIC
-        shown = "" if logarithmic else unit
+        entry = tensor_property(name)
+        logarithmic = entry.spans_decades
+        shown = "" if logarithmic else entry.unit
         panels.append(ParityPanel(name.replace("_", " "), shown, known, predicted, logarithmic=logarithmic))
     panel_figure(panels, path, reference_label=reference, size=size)
     return path

@@ -11,7 +11,6 @@ ELASTIC = TensorProperty(
     voigt="stiffness",
     description="relaxed-ion elastic stiffness tensor",
     kind="relaxed-ion",
-    spans_decades=True,
     undefined_for=("slabs", "molecules"),
     head=Lazy("ase_comformer.nn.heads.mechanical:ElasticHead"),
     scale=300.0,

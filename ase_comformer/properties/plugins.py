@@ -16,8 +16,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ase_comformer.properties import registry
 from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.registered import PROPERTIES, register
 
 VARIABLE = "ASE_COMFORMER_PLUGINS"
 GROUP = "ase_comformer.properties"
@@ -43,7 +43,7 @@ def load_plugins(plugins: Iterable[str], folder: Path | None = None) -> None:
         else:
             entries = _entries_of_module(plugin)
         for entry in entries:
-            registry.register(entry)
+            register(entry)
 
 
 @functools.lru_cache(maxsize=64)
@@ -53,19 +53,19 @@ def _entries_of_file(path: Path, stamp: int) -> tuple[TensorProperty, ...]:
     specification = importlib.util.spec_from_file_location(name, path)
     if specification is None or specification.loader is None:
         raise ImportError(f"{path} cannot be imported as a Python file")
-    before = set(registry.PROPERTIES)
+    before = set(PROPERTIES)
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # so that its classes can be pickled and found by name
     specification.loader.exec_module(module)
-    return tuple(entry for key, entry in registry.PROPERTIES.items() if key not in before)
+    return tuple(entry for key, entry in PROPERTIES.items() if key not in before)
 
 
 @functools.lru_cache(maxsize=64)
 def _entries_of_module(name: str) -> tuple[TensorProperty, ...]:
     """Import a module and return what it registered."""
-    before = set(registry.PROPERTIES)
+    before = set(PROPERTIES)
     module = importlib.import_module(name)
-    new = [entry for key, entry in registry.PROPERTIES.items() if key not in before]
+    new = [entry for key, entry in PROPERTIES.items() if key not in before]
     # where it was imported before, what it registered is among its names
     return tuple(new) or tuple(value for value in vars(module).values() if isinstance(value, TensorProperty))
 

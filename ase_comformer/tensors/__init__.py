@@ -7,6 +7,7 @@ Public names of ``forms`` (documented form, rotation, units), ``voigt`` (Voigt a
 from ase_comformer.crystals.ieee_axes import IEEEAxes, ieee_axes
 from ase_comformer.properties.entry import TensorProperty
 from ase_comformer.properties.registry import PROPERTIES, tensor_property
+from ase_comformer.tensors.cartesian_bases import cartesian_basis
 from ase_comformer.tensors.forms import (
     FramedTensor,
     change_of_basis,
@@ -22,7 +23,6 @@ from ase_comformer.tensors.forms import (
     to_irreps,
 )
 from ase_comformer.tensors.irreps import (
-    cartesian_basis,
     harmonic_basis,
     parse_irreps,
     representation,

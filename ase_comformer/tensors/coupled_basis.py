@@ -1,4 +1,4 @@
-"""Bases of tensors with any index formula, for which ``irreps.cartesian_basis`` pins none.
+"""Bases of tensors with any index formula, for which ``cartesian_bases`` pins none.
 
 Vectors are coupled one after the other to irreps; the formula's projector then acts on the multiplicities alone
 (Schur's lemma), where its eigenvectors of eigenvalue 1 are the basis. ``e3nn.io.CartesianTensor`` spans the same space

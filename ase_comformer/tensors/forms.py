@@ -22,7 +22,8 @@ from ase_comformer.errors import UnknownNameError, check_choice
 from ase_comformer.properties.entry import TensorProperty
 from ase_comformer.properties.registry import PROPERTIES, tensor_property
 from ase_comformer.tensors.arrays import Array, check_trailing, floating, like
-from ase_comformer.tensors.irreps import cartesian_basis, determinant_sign, harmonic_basis
+from ase_comformer.tensors.cartesian_bases import cartesian_basis
+from ase_comformer.tensors.irreps import determinant_sign, harmonic_basis
 from ase_comformer.tensors.voigt import (
     VOIGT_KINDS,
     VOIGT_ORDERS,
@@ -162,7 +163,7 @@ def change_of_basis(property_name: str) -> torch.Tensor:
     """Orthonormal matrix (dim_irreps, 3, ..., 3), float64: full Cartesian tensor to irreps coefficients.
 
     Rows follow the irreps of the property; the basis of repeated irreps is defined in
-    ``irreps.cartesian_basis``.
+    ``cartesian_bases.cartesian_basis``.
     """
     return torch.tensor(cartesian_basis(tensor_property(property_name).formula))
 

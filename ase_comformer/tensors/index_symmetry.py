@@ -24,6 +24,8 @@ _VOIGT_NUMBER = {pair[::direction]: number for number, pair in enumerate(VOIGT_P
 def symmetrise(tensor: FloatArray, formula: str) -> FloatArray:
     """Average full Cartesian tensors (..., 3, ..., 3) over the signed permutations of a formula."""
     permutations = index_permutations(formula)
+    if len(permutations) == 1:
+        return tensor
     leading = tuple(range(tensor.ndim - len(permutations[0][1])))
     total = np.zeros_like(tensor)
     for sign, order in permutations:

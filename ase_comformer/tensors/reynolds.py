@@ -2,9 +2,9 @@
 
 P = (1/G) sum_g D(g) is the orthogonal projector onto the invariant tensors. For crystal tensors g acts
 through its point part; for Born charges and forces it also permutes the atoms. Tensors are in the documented
-(Voigt) form and in the Cartesian frame of the ``Atoms`` that the space group was found from. Public names:
-see ``projection``. Index letters: ``g`` operation (G), ``a`` atom of the primitive cell (p), ``i`` input atom
-(N), ``m`` component.
+(Voigt) form and in the Cartesian frame of the ``Atoms`` that the space group was found from. Works for every index
+formula of the registry. Index letters: ``g`` operation (G), ``a`` atom of the primitive cell (p), ``i`` input atom (N),
+``m`` component.
 """
 
 from __future__ import annotations

@@ -1,11 +1,23 @@
 """What a training configuration may say: one TOML file per run, the committed ones in ``configs/``."""
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
+from ase_comformer.errors import check_choice
 from ase_comformer.properties.plugins import load_plugins
+
+OPTIMISERS = ("adamw", "muon")
+#: Fields -> what their values must be, in words and as a test; NaN passes none.
+_RANGES: dict[tuple[str, ...], tuple[str, Callable[[Any], bool]]] = {
+    ("epochs", "batch_size", "samples_per_epoch", "val_samples", "threads"): ("at least 1", lambda value: value >= 1),
+    ("learning_rate", "fraction", "decay", "clip"): ("positive", lambda value: value > 0),
+    ("final_learning_rate", "weight_decay", "seed"): ("zero or more", lambda value: value >= 0),
+    ("fraction", "decay", "warmup", "initial_share", "ema"): ("from 0 to 1", lambda value: 0 <= value <= 1),
+    ("datasets", "properties", "splits", "name"): ("given", bool),
+}
 
 
 @dataclass
@@ -31,10 +43,12 @@ class TrainingConfig:
         capacity: of batches of constant shape (``frame_batch.Capacity``), with which a step is compiled and
             ``batch_size`` is not read (frames only); empty: not compiled.
         compile: whether a step of constant shape is compiled (else it is traced only, for tests and short runs).
-        fused: whether a run on a GPU sums over edges with kernels of its own (``training.engines.fused``).
+        fused: whether a run on a GPU sums over edges with kernels of its own (``nn.operations.fused``).
         tensor_float: whether its optimisers multiply matrices in TF32, which Muon's iteration bears; networks do not,
             as 11 bits of mantissa are as coarse as the small displacements of ``response`` frames.
         device: "cpu", or "cuda" for potentials with a ``capacity`` (``training.captured``).
+        loader: "store" cuts batches out of one flat graph, "pyg" takes torch-geometric's ``DataLoader``: the same
+            batches, slower (``benchmarks/pyg.py``); tensors and scalars only.
         optimiser: "adamw" or "muon", see ``training.optimisers``.
         initial: weights to start from (safetensors; parameters that fit by name are taken, and where they are smaller
             the rest has no influence on what they compute as long as only hidden layers have become wider; a wider
@@ -77,6 +91,7 @@ class TrainingConfig:
     weight_decay: float = 1e-3
     ema: float = 0.998
     clip: float = 1.0
+    loader: str = "store"
     seed: int = 0
     threads: int = 1
     output: str = "runs"
@@ -99,6 +114,24 @@ class TrainingConfig:
             raise ValueError(f"{path}: unknown keys {unknown}; valid ones: {', '.join(cls.__dataclass_fields__)}")
         load_plugins(content.get("plugins", ()), path.parent)
         return cls(**content)
+
+    def __post_init__(self) -> None:
+        """Check types and ranges before a run starts, not hours into it.
+
+        Raises:
+            ValueError: a value of another type, out of range, or not among the choices; the message names the field.
+        """
+        for name, hint in get_type_hints(type(self)).items():
+            value, kind = getattr(self, name), get_origin(hint) or hint
+            if kind is float and type(value) is int:
+                setattr(self, name, float(value))
+            elif type(value) is not kind:
+                raise ValueError(f"{name} = {value!r} must be of type {kind.__name__}, not {type(value).__name__}")
+        for names, (text, is_right) in _RANGES.items():
+            for name in names:
+                if not is_right(getattr(self, name)):
+                    raise ValueError(f"{name} = {getattr(self, name)!r} must be {text}")
+        check_choice(self.optimiser, OPTIMISERS, "optimiser")
 
 
 def copy_config(path: Path, target: Path) -> None:

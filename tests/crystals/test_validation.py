@@ -6,6 +6,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from ase_comformer.crystals.validation import (
+    ignored_information,
+    require_neighbours,
     validate_atoms,
     validate_elements,
     validate_potential_structure,
@@ -61,7 +63,7 @@ def test_partial_periodicity(crystal, pbc):
     ],
 )
 def test_zero_volume(cell):
-    with pytest.raises(InvalidStructureError, match="zero volume"):
+    with pytest.raises(InvalidStructureError, match=r"zero volume|too small"):
         validate_atoms(Atoms("Si", cell=cell, pbc=True))
 
 
@@ -142,22 +144,21 @@ def test_atomic_number_that_is_no_element(crystal, number):
         validate_elements(crystal, {"Na", "Cl"})
 
 
-def test_magnetic_moments_are_ignored_with_a_warning(crystal):
+def test_information_that_is_ignored_is_named(crystal):
+    assert ignored_information(crystal) == {}
     crystal.set_initial_magnetic_moments([1.0, 0.0])
-    with pytest.warns(UserWarning, match="magnetic moments are ignored"):
-        validate_atoms(crystal)
-
-
-def test_zero_magnetic_moments_do_not_warn(crystal, recwarn):
-    crystal.set_initial_magnetic_moments([0.0, 0.0])
-    validate_atoms(crystal)
-    assert not recwarn.list
-
-
-def test_partial_occupancy_warns(crystal):
+    crystal.set_initial_charges([1.0, -1.0])
     crystal.info["occupancy"] = {"0": {"Na": 0.5, "K": 0.5}, "1": {"Cl": 1.0}}
-    with pytest.warns(UserWarning, match="occupancies"):
-        validate_atoms(crystal)
+    found = ignored_information(crystal)
+    assert list(found) == ["magnetic moments", "charges", "occupancy"]
+    assert "set_initial_charges(None)" in found["charges"]
+
+
+def test_zero_moments_and_charges_and_full_sites_are_nothing(crystal):
+    crystal.set_initial_magnetic_moments([0.0, 0.0])
+    crystal.set_initial_charges([0.0, 0.0])
+    crystal.info["occupancy"] = {"0": {"Na": 1.0}}
+    assert ignored_information(crystal) == {}
 
 
 @pytest.mark.parametrize("number", [0, -1, 119, 200])
@@ -179,3 +180,25 @@ def test_absurd_density_is_refused_with_the_volume_per_atom():
 def test_the_densest_matter_known_passes():
     validate_structure(bulk("C", "diamond", a=2.72))  # 2.5 Å³ per atom, 1 TPa
     validate_structure(bulk("H", "bcc", a=1.4))  # metallic hydrogen
+
+
+@pytest.mark.parametrize("shear", [20, 2000, 10**6])
+def test_a_very_skew_cell_of_a_healthy_lattice_passes_until_its_volume_is_lost(crystal, shear):
+    crystal.set_cell(np.array([[1, 0, 0], [shear, 1, 0], [0, shear, 1]]) @ crystal.cell.array, scale_atoms=False)
+    if shear < 10**6:
+        validate_structure(crystal)
+    else:
+        with pytest.raises(InvalidStructureError, match="very skew"):
+            validate_structure(crystal)
+
+
+def test_a_crystal_whose_atoms_see_nothing_is_refused_with_the_distance_and_the_cutoff():
+    caesium = bulk("Cs", a=6.14)
+    require_neighbours(caesium, 5.5)
+    with pytest.raises(InvalidStructureError, match=r"1 of 1 atoms of Cs .* 5 Å.* atom 0 \(Cs\) is 5.32 Å from"):
+        require_neighbours(caesium, 5.0)
+    mixed = Atoms("NaClNa", positions=[[0, 0, 0], [2.8, 0, 0], [20, 20, 20]], cell=[40] * 3, pbc=True)
+    with pytest.raises(InvalidStructureError, match=r"1 of 3 atoms .* atom 2 \(Na\)"):
+        require_neighbours(mixed, 5.0)
+    with pytest.raises(InvalidStructureError, match="more than 40 Å"):
+        require_neighbours(Atoms("Na", cell=[90] * 3, pbc=True), 5.0)

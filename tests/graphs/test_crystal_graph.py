@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
+from ase_comformer import GMTNetCalculator
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
@@ -131,6 +132,37 @@ def test_radius_graph_agrees_with_matscipy_in_random_cells(cell: np.ndarray, cou
     atoms = Atoms("H" * count, scaled_positions=scaled, cell=cell, pbc=pbc)
     first, second, shift = neighbour_list("ijS", atoms, 4.0)
     np.testing.assert_array_equal(edge_table(neighbours(atoms, GraphSettings(cutoff=4.0))), rows(first, second, shift))
+
+
+def slab_or_wire(seed: int) -> tuple[Atoms, Atoms]:
+    """A random slab or wire with its cell along the axes of space, and the same turned."""
+    rng = np.random.default_rng(seed)
+    pbc, lengths = rng.permutation([True, seed % 2 == 0, False]), rng.uniform(2.3, 9.0, 3)
+    sites = np.stack(np.meshgrid(*(np.arange(length // 2.3) for length in lengths)), axis=-1).reshape(-1, 3)
+    sites = rng.permutation(sites)[: rng.integers(1, 9)] * lengths / (lengths // 2.3)
+    sites += rng.integers(-1, 2, sites.shape) * lengths  # atoms need not lie within the cell
+    atoms = Atoms("Cu" * len(sites), sites, cell=lengths, pbc=pbc)
+    turned = atoms.copy()
+    rotation = random_rotation(rng)
+    turned.set_cell(atoms.cell.array @ rotation.T)
+    turned.positions = atoms.positions @ rotation.T
+    return atoms, turned
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_turned_slabs_and_wires_keep_their_neighbours(seed: int):
+    """Versions 0.5.4 to 0.5.7 of vesin lose neighbours where a turned slab or wire reaches out of its cell."""
+    _, turned = slab_or_wire(seed)
+    first, second, shift = neighbour_list("ijS", turned, 5.0)
+    np.testing.assert_array_equal(edge_table(neighbours(turned, GraphSettings(cutoff=5.0))), rows(first, second, shift))
+
+
+@pytest.mark.filterwarnings("ignore:.*far outside the training domain")
+def test_turned_slabs_and_wires_keep_their_energies():
+    calculator = GMTNetCalculator(dtype="float64")
+    for seed in range(20):
+        energies = [calculator.get_potential_energy(atoms) for atoms in slab_or_wire(seed)]
+        assert energies[1] == pytest.approx(energies[0], abs=1e-7), seed
 
 
 @pytest.mark.parametrize("kind", ["radius", "shell"])

@@ -7,11 +7,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell
 
-import ase_comformer.inference.predictor
+import ase_comformer.inference.tensor_evaluator
 from ase_comformer import predict
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, UnknownNameError
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.results import METADATA
 from ase_comformer.models.registry import save_bundle, save_weights
 from ase_comformer.tensors.forms import PROPERTIES, rotate
 from ase_comformer.tensors.symmetry_report import project
@@ -43,7 +44,12 @@ def raw_predictor(tiny_model):
     return Predictor(model=tiny_model, device="cpu", dtype="float64", enforce_symmetry=False)
 
 
+def properties_of(result):
+    return {name: value for name, value in result.items() if name not in METADATA}
+
+
 def assert_same(first, second, **tolerance):
+    first, second = properties_of(first), properties_of(second)
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_allclose(first[name], second[name], **(tolerance or EXACT), err_msg=name)
@@ -51,7 +57,10 @@ def assert_same(first, second, **tolerance):
 
 def test_shapes_and_types_are_the_documented_ones(tiny_model, quartz):
     (result,) = predict([quartz], ALL, model=tiny_model)
-    assert tuple(result) == ALL or set(result) == set(ALL)
+    assert set(properties_of(result)) == set(ALL)
+    assert result["status"] == "ok"
+    assert result["symmetry"]["number"] == 154
+    assert result["symmetry"]["idealisation_displacement"] < 1e-3
     for name in ALL[:-1]:
         entry = PROPERTIES[name]
         assert result[name].shape == ((len(quartz),) if entry.per_atom else ()) + entry.shape
@@ -68,7 +77,7 @@ def test_batches_do_not_change_results_or_order(predictor, crystals, batch_size)
 
 def test_batch_is_split_by_number_of_edges(predictor, crystals, monkeypatch):
     expected = predictor.predict(crystals, ALL)
-    monkeypatch.setattr("ase_comformer.inference.batches.MAXIMUM_EDGES", 1)
+    monkeypatch.setattr("ase_comformer.inference.streams.MAXIMUM_EDGES", 1)
     for first, second in zip(expected, predictor.predict(crystals, ALL), strict=True):
         assert_same(first, second)
 
@@ -77,7 +86,8 @@ def test_failed_crystals_are_recorded_and_the_others_go_on(tiny_model, rocksalt)
     uranium = bulk("U", "fcc", a=5)
     molecule = Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]])
     results = predict([uranium, rocksalt, molecule, rocksalt, "MgO"], ["dielectric_tensor"], model=tiny_model)
-    assert results[0].keys() == results[2].keys() == results[4].keys() == {"error"}
+    assert results[0].keys() == results[2].keys() == results[4].keys() == {"error", "errors"}
+    assert results[0]["errors"] == {"dielectric_tensor": results[0]["error"]}
     assert "UnknownElementError: U in U is outside the training set" in results[0]["error"]
     assert "periodic" in results[2]["error"]
     assert "str" in results[4]["error"]
@@ -87,16 +97,17 @@ def test_failed_crystals_are_recorded_and_the_others_go_on(tiny_model, rocksalt)
 
 def test_crystal_that_breaks_the_network_does_not_take_its_batch_with_it(predictor, crystals, monkeypatch):
     expected = predictor.predict(crystals, ALL)
-    original = ase_comformer.inference.predictor._require_finite
+    original = ase_comformer.inference.tensor_evaluator.require_plausible
 
     def refuse(values, atoms):
         if "Ga" in atoms.symbols:
             raise FloatingPointError("gallium")
         original(values, atoms)
 
-    monkeypatch.setattr("ase_comformer.inference.predictor._require_finite", refuse)
+    monkeypatch.setattr("ase_comformer.inference.tensor_evaluator.require_plausible", refuse)
     results = predictor.predict(crystals, ALL)
-    assert results[-1] == {"error": "FloatingPointError: gallium"}
+    assert results[-1]["error"] == "FloatingPointError: gallium"
+    assert set(results[-1]["errors"]) == set(ALL)
     for first, second in zip(expected[:-1], results[:-1], strict=True):
         assert_same(first, second)
 
@@ -126,7 +137,15 @@ def test_unknown_property_lists_the_choices(tiny_model, rocksalt, names):
 
 
 def test_one_property_may_be_given_as_a_string(tiny_model, rocksalt):
-    assert predict([rocksalt], "elastic_tensor", model=tiny_model)[0].keys() == {"elastic_tensor"}
+    (result,) = predict([rocksalt], "elastic_tensor", model=tiny_model)
+    assert properties_of(result).keys() == {"elastic_tensor"}
+
+
+def test_all_properties_of_the_model_are_the_default(tiny_model, rocksalt):
+    (result,) = predict([rocksalt], model=tiny_model)
+    assert set(properties_of(result)) == set(ALL)
+    with pytest.raises(UnknownNameError, match="asked for no property"):
+        predict([rocksalt], [], model=tiny_model)
 
 
 @pytest.mark.parametrize("options", [{"on_error": "ignore"}, {"batch_size": 0}, {"dtype": "float16"}, {"symprec": -1}])
@@ -138,7 +157,7 @@ def test_wrong_options(tiny_model, rocksalt, options):
 def test_symmetric_tensors_are_invariant_under_the_space_group(predictor, crystals):
     for atoms in crystals:
         group = analyse_space_group(atoms)
-        for name, value in predictor.predict([atoms], ALL)[0].items():
+        for name, value in properties_of(predictor.predict([atoms], ALL)[0]).items():
             np.testing.assert_allclose(project(name, value, group), value, rtol=0, atol=1e-11, err_msg=name)
 
 
@@ -257,9 +276,9 @@ def test_float32_is_close_to_float64(tiny_model, crystals):
 
 
 def test_large_residual_is_logged_and_the_projected_tensor_returned(predictor, rocksalt, monkeypatch, caplog):
-    prepared = predictor.prepare(rocksalt, ["dielectric_tensor"])
+    prepared = predictor.prepare(rocksalt, ["dielectric_tensor"]).crystal
     skewed = np.diag([2.0, 2.0, 3.0])
-    monkeypatch.setattr(predictor, "_outputs", lambda crystals, names: [{"dielectric_tensor": skewed}])
+    monkeypatch.setattr(predictor.tensors, "outputs", lambda crystals, names: [{"dielectric_tensor": skewed}])
     with caplog.at_level(logging.WARNING, logger="ase_comformer"):
         (result,) = predictor.evaluate_batch([prepared], ["dielectric_tensor"])
     assert "violates Fm-3m" in caplog.text
@@ -269,15 +288,15 @@ def test_large_residual_is_logged_and_the_projected_tensor_returned(predictor, r
 def test_network_output_that_is_not_finite_is_an_error(predictor, rocksalt, monkeypatch):
     (network,) = predictor.networks(["dielectric_tensor"])
     monkeypatch.setattr(network, "forward", lambda graph, names, **_: {"dielectric_tensor": graph.cell * float("nan")})
-    with pytest.raises(FloatingPointError, match="NaN or infinity for dielectric_tensor of MgO"):
+    with pytest.raises(InvalidStructureError, match="NaN or infinity for dielectric_tensor of MgO"):
         predictor.evaluate(rocksalt, ["dielectric_tensor"])
 
 
 def test_networks_without_support_for_reduced_graphs_get_plain_ones(predictor, quartz, monkeypatch):
     expected = predictor.predict([quartz], ALL)[0]
     (network,) = predictor.networks(ALL)
-    monkeypatch.setattr(network, "supports_reduced_graphs", False, raising=False)
-    assert not predictor.prepare(quartz, ALL).graph(network).is_reduced
+    monkeypatch.setattr(network, "supports_reduced_graphs", False)
+    assert not predictor.prepare(quartz, ALL).crystal.graph(network).is_reduced
     assert_same(predictor.predict([quartz], ALL)[0], expected, rtol=1e-8, atol=1e-8)
 
 

@@ -194,6 +194,7 @@ def test_random_weights_are_invariant(architecture: str, system: str, random_mod
     assert all(norm > 1e-3 for norm in norms.values()), f"an output is too small to show anything: {norms}"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (weights_folder() / "default.json").exists(), reason="no shipped default model")
 @pytest.mark.parametrize("system", SEVEN_SYSTEMS)
 def test_shipped_weights_are_invariant(system: str):

@@ -1,7 +1,8 @@
 """Symmetry-reduced evaluation is exact: 300 crystals of the data package, every property, float64, random weights.
 
 Energies, forces and stress included. Results are compared crystal by crystal, so that batches are tested too.
-Reduced and plain graphs are of the same idealised structure (DESIGN.md section 6). The crystals are the smallest of
+Reduced and plain graphs are of the same idealised structure (docs/architecture.md section 6). The crystals are the
+smallest of
 each space group, training and validation splits only; all triclinic ones come first, because there are few.
 """
 

@@ -1,7 +1,8 @@
 """Forces and stress follow displacements and shears far below ``symprec``: F/u and stress/shear are constants.
 
 At ``symprec`` = 0.01 A a displacement of 0.003 A or a shear of 0.0025 counts as fully symmetric; an energy surface that
-idealised the structure would return zero for both (DESIGN.md section 6). Random weights, float64; u from 1e-5 to 1e-2.
+idealised the structure would return zero for both (docs/architecture.md section 6). Random weights, float64; u from
+1e-5 to 1e-2.
 """
 
 from functools import cache

@@ -72,7 +72,7 @@ def test_energies_do_not_depend_on_the_expected_errors(fitted):
     atoms = bulk("NaCl", "rocksalt", a=5.64)
     atoms.rattle(0.05, seed=1)
     without, with_errors = PotentialEvaluator([tiny_potential().eval()]), PotentialEvaluator([fitted])
-    assert not without.has_uncertainties
+    assert "energy_uncertainty" not in without.ensemble.properties
     found = with_errors.evaluate(atoms)
     for name, value in without.evaluate(atoms).items():
         np.testing.assert_array_equal(found[name], value)

@@ -6,9 +6,10 @@ from e3nn.io import CartesianTensor
 from scipy.spatial.transform import Rotation
 
 from ase_comformer.properties.formula import index_permutations, irreps_of
+from ase_comformer.tensors.cartesian_bases import cartesian_basis
 from ase_comformer.tensors.coupled_basis import coupled_basis
 from ase_comformer.tensors.index_symmetry import count_invariants, distinct_components_of, symmetrise
-from ase_comformer.tensors.irreps import cartesian_basis, parse_irreps, representation
+from ase_comformer.tensors.irreps import parse_irreps, representation
 
 FORMULAS = (
     "", "i", "ij", "ij=ji", "ij=-ji", "ijk", "ijk=ikj", "ijk=jik", "ijk=jik=ikj", "ijk=-jik=-ikj", "ijkl=jikl=klij",

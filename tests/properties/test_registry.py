@@ -1,5 +1,6 @@
 """The registry: what is declared, what is refused, how extensions are found."""
 
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -75,3 +76,8 @@ def test_a_file_named_in_the_environment_is_found_when_its_property_is_asked_for
             assert tensor_property("verdet").rank == 2
     with pytest.raises(FileNotFoundError, match="check plugins"):
         plugins.load_plugins(["missing.py"], tmp_path)
+
+
+def test_the_documentation_shows_what_is_registered():
+    page = Path(__file__).parents[2] / "docs" / "add_a_tensor.md"
+    assert page.read_text(encoding="utf-8").endswith(f"{table()}\n"), "append the output of registry.table() anew"

@@ -11,12 +11,14 @@ import torch
 from ase.build import bulk
 
 from ase_comformer import predict
+from ase_comformer.errors import UnknownNameError
 from ase_comformer.graphs.neighbours import GraphSettings
-from ase_comformer.training.config import copy_config
+from ase_comformer.training.config import TrainingConfig, copy_config
 from ase_comformer.training.data.records import place_in_curve, split_of
 from ase_comformer.training.data.samples import load_samples
-from ase_comformer.training.engines.trainer import Trainer, TrainingConfig, run
+from ase_comformer.training.engines.trainer import Trainer
 from ase_comformer.training.export import run as export
+from ase_comformer.training.runs import run
 from ase_comformer.training.tasks.losses import loss_terms, piezoelectric_loss, piezoelectric_norm_loss
 
 SETTINGS = GraphSettings(cutoff=4.0)
@@ -152,6 +154,30 @@ def test_training_lowers_the_loss_and_resumes_exactly(folder: Path, tmp_path: Pa
         assert torch.equal(value, second.network.state_dict()[name]), name
 
 
+def test_batches_of_the_loader_of_torch_geometric_train_the_same_network(folder: Path, tmp_path: Path) -> None:
+    curves, networks = {}, {}
+    for loader in ("store", "pyg"):
+        chosen = TrainingConfig.read(config(tmp_path / loader, 3))
+        chosen.loader = loader
+        trainer = Trainer(chosen, folder)
+        curves[loader] = []
+        for trainer.epoch in range(3):
+            curves[loader].append(trainer._one_epoch() | {f"val {k}": v for k, v in trainer.validate().items()})
+        networks[loader] = trainer.network.state_dict()
+    assert len(curves["store"][0]) == 8
+    assert curves["store"][0] != curves["store"][1]
+    assert curves["pyg"] == [pytest.approx(epoch, rel=1e-6) for epoch in curves["store"]]
+    for name, value in networks["store"].items():
+        torch.testing.assert_close(networks["pyg"][name], value, rtol=1e-6, atol=1e-7)
+
+
+def test_unknown_loaders_are_named(folder: Path, tmp_path: Path) -> None:
+    chosen = TrainingConfig.read(config(tmp_path, 1))
+    chosen.loader = "lightning"
+    with pytest.raises(UnknownNameError, match="'lightning' is unknown: choose from store, pyg"):
+        Trainer(chosen, folder)
+
+
 def _stop_after(trainer: Trainer, epochs: int) -> None:
     """Interrupt a run after the checkpoint of an epoch, as a killed process would be."""
     checkpoint = trainer._checkpoint
@@ -191,7 +217,8 @@ def test_unknown_keys_of_a_configuration_are_named(tmp_path: Path) -> None:
 
 def test_configurations_build_on_others(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(
-        'name = "a"\narchitecture = "GMTNet"\narguments = {}\ndatasets = []\nproperties = []\nseed = 1\nepochs = 7\n'
+        'name = "a"\narchitecture = "GMTNet"\narguments = {}\ndatasets = ["d"]\nproperties = ["p"]\nseed = 1\n'
+        "epochs = 7\n"
     )
     (tmp_path / "b.toml").write_text('base = "a.toml"\nname = "b"\nseed = 2\n')
     (tmp_path / "c.toml").write_text('base = "b.toml"\nseed = 3\n')
@@ -218,3 +245,24 @@ def test_norm_of_the_piezoelectric_tensor_does_not_depend_on_the_reading() -> No
     assert torch.allclose(torch.stack(losses[2:]), torch.zeros(2), atol=1e-6)
     piezoelectric_norm_loss(prediction, label).sum().backward()
     assert torch.isfinite(prediction.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("epochs", "50", "epochs = '50' must be of type int"),
+        ("epochs", 0, "epochs = 0 must be at least 1"),
+        ("learning_rate", -1e-3, "learning_rate = -0.001 must be positive"),
+        ("learning_rate", float("nan"), "must be positive"),
+        ("weight_decay", -1.0, "zero or more"),
+        ("fraction", 1.5, "from 0 to 1"),
+        ("reduced", 1, "reduced = 1 must be of type bool"),
+        ("datasets", [], "given"),
+        ("optimiser", "sgd", "adamw"),
+    ],
+)
+def test_configurations_refuse_values_that_cannot_be_meant(field: str, value: object, words: str) -> None:
+    given = {"name": "x", "architecture": "TensorNetwork", "arguments": {}, "datasets": ["d"], "properties": ["p"]}
+    assert TrainingConfig(**given, learning_rate=1).learning_rate == 1.0
+    with pytest.raises((ValueError, UnknownNameError), match=words):
+        TrainingConfig(**{**given, field: value})

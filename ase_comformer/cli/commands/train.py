@@ -10,6 +10,6 @@ import typer
 
 def train(config: Annotated[Path, typer.Argument(help="TOML configuration.", exists=True, dir_okay=False)]) -> None:
     """Train the model that CONFIG describes; a second call resumes."""
-    from ase_comformer.training.engines.trainer import run
+    from ase_comformer.training.runs import run
 
     run(config)

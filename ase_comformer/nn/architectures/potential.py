@@ -4,7 +4,8 @@ E = sum_i [ isolated(Z_i) + (1 - exp(-density_i)) (binding(Z_i) + e(h_i)) + sum_
 isolated atom has exactly its reference energy, and atoms cannot fuse. The binding is what an atom of the element gains
 in crystals on average, so networks learn differences from that wherever atoms have neighbours. Atomic energies and
 dipoles depend on edge vectors only, so of these parts forces and stress follow from one derivative per edge, on plain
-and on symmetry-reduced graphs (DESIGN.md section 6). Dipoles are there where the graph has reciprocal vectors; their
+and on symmetry-reduced graphs (docs/architecture.md section 6). Dipoles are there where the graph has reciprocal
+vectors; their
 interaction
 (``electrostatics``) depends on positions.
 """
@@ -24,7 +25,7 @@ from ase_comformer.graphs.reciprocal_vectors import COULOMB
 from ase_comformer.nn.electrostatics import DipoleInteraction, dipole_interaction, limited, on_atoms
 from ase_comformer.nn.layers.cartesian import MAX_ATOMIC_NUMBER, CartesianLayer, CartesianTrunk, EdgeGeometry
 from ase_comformer.nn.layers.radial import polynomial_envelope, polynomial_envelope_slope
-from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.nn.uncertainty import Uncertainty
 
 #: The energy surface that a prediction follows, first of the fidelities.
@@ -73,6 +74,7 @@ class Potential(nn.Module):
         isolated_reference: (Z,) eV, energies of isolated atoms; not read without ``isolated``.
     """
 
+    supports_reduced_graphs = True
     element_reference: Tensor
     isolated_reference: Tensor
     energy_scale: Tensor

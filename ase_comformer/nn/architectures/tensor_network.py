@@ -38,6 +38,8 @@ class TensorNetwork(nn.Module):
         dropout: on the crystal features, in training only.
     """
 
+    supports_reduced_graphs = True
+
     def __init__(
         self,
         *,

@@ -18,6 +18,7 @@ from torch.nn.functional import linear, pad, silu
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, result_of
 from ase_comformer.nn.derivatives.edge_gradient import EdgeGradient, PartGradient
+from ase_comformer.nn.derivatives.layer_weights import DYAD, LayerWeights
 from ase_comformer.nn.electrostatics import (
     DipoleInteraction,
     dipole_interaction,
@@ -27,17 +28,34 @@ from ase_comformer.nn.electrostatics import (
     on_atoms,
     on_nodes,
 )
-from ase_comformer.nn.layers.cartesian import CartesianLayer
-from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.nn.operations.sparse import bare_product, bare_sampled
+from ase_comformer.nn.operations.sum_topology import SumTopology
 
 silu_backward = torch.ops.aten.silu_backward
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
-#: Vectors (0) or tensors (1), of the eight components of features.
-_KIND = [0, 0, 0, 1, 1, 1, 1, 1]
-#: Where ``CartesianLayer`` has gates and mixtures of vectors and tensors among its five updates; 3 mixes dyads in.
-_GATE, _MIX, _DYAD = (0, 2), (1, 4), 3
+
+@dataclass
+class _Forward:
+    """What ``AnalyticPotential`` has computed of n nodes on the way to their energies.
+
+    ``inner`` (n, C) is the readout before its activation, ``bound`` (n,) eV the energy that neighbours share out,
+    ``share`` (n,) the part of it that an atom has, ``energy`` (n,) eV; ``close`` are the edges with a repulsion and
+    ``slopes`` its derivatives in their lengths.
+    """
+
+    geometry: EdgeGradient
+    parts: list[PartGradient]
+    passes: "list[_Pass]"
+    scalars: Tensor
+    features: Tensor | None
+    with_dipoles: bool
+    inner: Tensor
+    bound: Tensor
+    share: Tensor
+    energy: Tensor
+    close: Tensor
+    slopes: Tensor
 
 
 class AnalyticPotential:
@@ -52,7 +70,7 @@ class AnalyticPotential:
         with torch.no_grad():
             self.isolated = network.isolated_energies
             self.binding = network.element_reference - self.isolated
-            self.layers = [_Weights(layer) for layer in network.trunk.layers]  # type: ignore[arg-type]
+            self.layers = [LayerWeights(layer) for layer in network.trunk.layers]  # type: ignore[arg-type]
 
     @torch.inference_mode()
     def derivatives(
@@ -65,6 +83,45 @@ class AnalyticPotential:
             topologies: of ``graph``, or of the parts of a large plain one.
             fidelity: (B,) see ``Potential.forward``.
         """
+        network, found = self.network, self._forward(graph, topologies, fidelity)
+        # a node of a reduced graph counts once for every atom of its orbit
+        size = graph.node_weight * graph.atom_count[graph.node_crystal]
+        first, last = _ends_of(network.readout)
+        d_inner = silu_backward((size * found.share * network.energy_scale).unsqueeze(1) * last.weight, found.inner)
+        d_read = d_inner @ first.weight
+        d_scalars: Tensor | None = d_read
+        d_features: Tensor | None = None
+        dipoles = interaction = None
+        if found.with_dipoles and found.features is not None:
+            dipoles, interaction, change, d_features = self._of_dipoles(graph, found.scalars, found.features)
+            d_scalars = d_read + change
+        for step in reversed(found.passes):
+            d_scalars, d_features = step.backward(d_scalars, d_features)
+        d_density = network.trunk.mean_neighbours * size * found.bound * (1 - found.share)
+        gradient = found.geometry.backward(found.parts, d_density[graph.edge_receiver])
+        if len(found.close):
+            receiver = graph.edge_receiver[found.close]
+            repulsion = (found.slopes * size[receiver]).unsqueeze(1) * found.geometry.unit[found.close]
+            gradient = gradient.index_add(0, found.close, repulsion)
+        return result_of(graph, found.energy, found.scalars, gradient, dipoles, interaction)
+
+    @torch.inference_mode()
+    def energies(
+        self, graph: CrystalGraph, topologies: Sequence[SumTopology], fidelity: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Atomic energies (A,) eV and features (A, C) of ``derivatives``, to the last bit, without the way back."""
+        found = self._forward(graph, topologies, fidelity)
+        energies = found.energy[graph.atom_node]
+        if found.with_dipoles and found.features is not None:
+            assert self.network.dipole is not None
+            first, last = _ends_of(self.network.dipole)
+            gates = linear(silu(linear(found.scalars, first.weight, first.bias)), last.weight, last.bias)
+            dipoles = on_atoms(graph, (gates * found.features[:3]).sum(2).t())
+            energies = energies + dipole_interaction(graph, dipoles).energies
+        return energies, found.scalars[graph.atom_node]
+
+    def _forward(self, graph: CrystalGraph, topologies: Sequence[SumTopology], fidelity: Tensor | None) -> "_Forward":
+        """All that the energy needs, and the way back to the edges reads."""
         network = self.network
         trunk = network.trunk
         chosen = torch.zeros_like(graph.numbers) if fidelity is None else fidelity[graph.node_crystal]
@@ -84,26 +141,13 @@ class AnalyticPotential:
         density = torch.zeros_like(bound).index_add_(0, graph.edge_receiver, geometry.weight.squeeze(1))
         share = -torch.expm1(density * -trunk.mean_neighbours)
         energy = self.isolated[chosen, graph.numbers] + bound * share
-        # a node of a reduced graph counts once for every atom of its orbit
-        size = graph.node_weight * graph.atom_count[graph.node_crystal]
-        d_read = silu_backward((size * share * network.energy_scale).unsqueeze(1) * last.weight, inner) @ first.weight
-        d_scalars: Tensor | None = d_read
-        d_features: Tensor | None = None
-        dipoles = interaction = None
-        if with_dipoles and features is not None:
-            dipoles, interaction, change, d_features = self._of_dipoles(graph, scalars, features)
-            d_scalars = d_read + change
-        for step in reversed(passes):
-            d_scalars, d_features = step.backward(d_scalars, d_features)
-        d_density = trunk.mean_neighbours * size * bound * (1 - share)
-        gradient = geometry.backward(parts, d_density[graph.edge_receiver])
-        close = network.repulsion.close_pairs(graph, geometry.distance)
+        close, slopes = network.repulsion.close_pairs(graph, geometry.distance), share
         if len(close):
-            receiver = graph.edge_receiver[close]
             pairs, slopes = network.repulsion.pairs(graph, geometry.distance, close)
-            energy = energy.index_add(0, receiver, pairs)
-            gradient = gradient.index_add(0, close, (slopes * size[receiver]).unsqueeze(1) * geometry.unit[close])
-        return result_of(graph, energy, scalars, gradient, dipoles, interaction)
+            energy = energy.index_add(0, graph.edge_receiver[close], pairs)
+        return _Forward(
+            geometry, parts, passes, scalars, features, with_dipoles, inner, bound, share, energy, close, slopes
+        )
 
     def _of_dipoles(
         self, graph: CrystalGraph, scalars: Tensor, features: Tensor
@@ -128,47 +172,6 @@ def _ends_of(perceptron: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
     return cast(nn.Linear, first), cast(nn.Linear, last)
 
 
-class _Weights:
-    """The matrices of a layer for features of both kinds at once, transposed where products want them so."""
-
-    def __init__(self, layer: CartesianLayer) -> None:
-        self.layer, self.channels = layer, layer.parts[1]
-        self.kind = torch.tensor(_KIND, device=layer.radial.weight.device)
-        self.of_kind = torch.nn.functional.one_hot(self.kind).t().to(layer.radial.weight.dtype)  # (2, 8)
-        self.same_kind = self.of_kind.t() @ self.of_kind  # (8, 8)
-        # bias as a further column: sums of weights are sums of a hidden feature that is one
-        edge = torch.cat([layer.edge.weight, layer.edge.bias.unsqueeze(1)], dim=1)
-        self.to_scalars, vectors, tensors, *of_pairs = edge.split(
-            [layer.parts[0], *([self.channels] * 2), *([2 * self.channels] if layer.incoming else [])]
-        )
-        self.to_features = torch.stack([vectors, tensors])[self.kind]  # (8, C, H + 1)
-        self.to_pairs = of_pairs[0] if of_pairs else None
-        self.message = torch.stack([layer.vector_message.weight, layer.tensor_message.weight])[self.kind]
-        self.pair = torch.stack([layer.vector_pair.weight, layer.tensor_pair.weight])[self.kind]
-        self.to_features_transposed, self.message_transposed, self.pair_transposed = (
-            weight.transpose(1, 2).contiguous() for weight in (self.to_features, self.message, self.pair)
-        )
-        self.ends = torch.cat([layer.receiver.weight, layer.sender.weight])  # (2H, C0)
-        self.ends_bias = torch.cat([layer.receiver.bias, torch.zeros_like(layer.receiver.bias)])
-        self.coupling = layer.products.coupling.to(edge.dtype)  # (15, 64)
-        updates = torch.zeros(5, 21, dtype=edge.dtype, device=edge.device)
-        updates[list(_GATE), :8], updates[list(_MIX), 8:16], updates[_DYAD, 16:] = self.of_kind, self.of_kind, 1.0
-        self.updates = updates  # sums the products of ``_Pass.backward`` over components
-        self.gate_rows, self.mix_rows = (torch.tensor(rows, device=edge.device)[self.kind] for rows in (_GATE, _MIX))
-
-    def spread(self, values: Tensor) -> Tensor:
-        """(2, n, C) -> (8, n, C), a value for all components of vectors and one for those of tensors."""
-        return values.index_select(0, self.kind)
-
-    def summed(self, products: Tensor) -> Tensor:
-        """(8, n, C) -> (2, n, C), over the components of vectors and over those of tensors."""
-        return (self.of_kind @ products.flatten(1)).view(2, *products.shape[1:])
-
-    def mean_size(self, products: Tensor) -> Tensor:
-        """(8, n, C) -> (8, n, 1), for vectors and for tensors the sum over components, mean over channels."""
-        return (self.same_kind @ products.mean(2)).unsqueeze(2)
-
-
 @dataclass
 class _Kept:
     """What a layer computed of one part.
@@ -186,7 +189,7 @@ class _Kept:
 class _Pass:
     """One ``CartesianLayer`` on all parts, forth and back; of the last one only the scalars are read."""
 
-    def __init__(self, weights: _Weights, parts: Sequence[PartGradient], is_last: bool) -> None:
+    def __init__(self, weights: LayerWeights, parts: Sequence[PartGradient], is_last: bool) -> None:
         self.weights, self.layer, self.parts, self.is_last = weights, weights.layer, parts, is_last
         self.kept: list[_Kept | None] = []
         self.of_pairs: list[Tensor] = []
@@ -228,8 +231,8 @@ class _Pass:
         updates = update[:, width:].view(-1, 5, w.channels).transpose(0, 1)
         gate, mix = updates.index_select(0, w.gate_rows).add_(1), updates.index_select(0, w.mix_rows)
         result = torch.addcmul(middle * gate, with_tensors, mix)
-        result[3:].addcmul_(products[8:13], updates[_DYAD])
-        self.gate, self.mix, self.dyad_mix = gate, mix, updates[_DYAD]
+        result[3:].addcmul_(products[8:13], updates[DYAD])
+        self.gate, self.mix, self.dyad_mix = gate, mix, updates[DYAD]
         return scalars + update[:, :width], result
 
     def backward(self, d_scalars: Tensor | None, d_features: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

@@ -12,8 +12,9 @@ from torch import Tensor
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.layers.cartesian import CartesianTrunk
 from ase_comformer.nn.layers.radial import BesselBasis, polynomial_envelope_slope
-from ase_comformer.nn.operations.message_sums import SumTopology, message_sums
+from ase_comformer.nn.operations.message_sums import message_sums
 from ase_comformer.nn.operations.sparse import bare_product
+from ase_comformer.nn.operations.sum_topology import SumTopology
 
 
 class EdgeGradient:

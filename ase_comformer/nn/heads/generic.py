@@ -23,8 +23,9 @@ from ase_comformer.nn.heads.common import (
 from ase_comformer.nn.layers.cartesian import soft_unit
 from ase_comformer.nn.layers.stacked import Linear
 from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.tensors.cartesian_bases import cartesian_basis
 from ase_comformer.tensors.forms import rotate_cartesian
-from ase_comformer.tensors.irreps import cartesian_basis, determinant_sign, parse_irreps
+from ase_comformer.tensors.irreps import determinant_sign, parse_irreps
 from ase_comformer.tensors.voigt import cartesian_to_voigt
 
 Irrep = tuple[int, int]

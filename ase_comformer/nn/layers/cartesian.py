@@ -16,7 +16,8 @@ from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.pair_cutoffs import Reach, reach_table
 from ase_comformer.nn.layers.radial import BesselBasis
 from ase_comformer.nn.layers.stacked import Embedding, LayerNorm, Linear, affine
-from ase_comformer.nn.operations.message_sums import COMPONENTS, MessageSums, SumTopology, message_sums
+from ase_comformer.nn.operations.message_sums import MessageSums, message_sums
+from ase_comformer.nn.operations.sum_topology import COMPONENTS, SumTopology
 from ase_comformer.tensors.forms import spherical_basis_l2
 
 MAX_ATOMIC_NUMBER = 103
@@ -194,8 +195,8 @@ class CartesianLayer(nn.Module):
         if features is not None:
             # the edge network's last two parts, next to each other, multiply the sender's features
             first = sum(self.parts[:3])
-            of_pairs = summed(3, self.edge.weight[..., first:, :], self.edge.bias[..., first:]).squeeze(0)
-            feature_sum = feature_sum + sums.sum_over_senders(features, *of_pairs.chunk(2, dim=1))
+            pair_weights = summed(3, self.edge.weight[..., first:, :], self.edge.bias[..., first:]).squeeze(0)
+            feature_sum = feature_sum + sums.sum_over_senders(features, *pair_weights.chunk(2, dim=1))
         return summed(0, weights[0], biases[0]).squeeze(0), feature_sum
 
     def _pairs(self, vectors: Tensor, tensors: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ _SMALL_MATRIX = 8192
 
 
 class SparsePattern:
-    """Where the non-zeros of a matrix (rows, width) are, row by row.
+    """The places of the non-zeros of a matrix (rows, width), row by row.
 
     Args:
         columns: (K,) int64, column of every non-zero; those of row 0 first.
@@ -28,6 +28,7 @@ class SparsePattern:
         width: number of columns.
         transpose: gives the transposed pattern and the order (K,) of its non-zeros, where that is known more cheaply
             than by sorting.
+        rows: gives the row (K,) of every non-zero, where that is known without asking for sizes.
 
     Attributes:
         rows: (K,) int64, row of every non-zero, of patterns from ``from_tensors``.
@@ -41,29 +42,31 @@ class SparsePattern:
         offsets: Tensor,
         width: int,
         transpose: Callable[[], tuple[SparsePattern, Tensor]] | None = None,
+        *,
+        rows: Callable[[], Tensor] | None = None,
     ) -> None:
         self.columns, self.offsets, self.width = columns, offsets, width
         self.rows: Tensor | None = None
+        self._known_rows = rows
         self._transpose = transpose
         self._transposed: tuple[SparsePattern, Tensor] | None = None
 
     @property
     def transposed(self) -> tuple[SparsePattern, Tensor]:
-        """The transposed pattern, and for each of its non-zeros the position (K,) in this one."""
+        """Give the transposed pattern, and for each of its non-zeros the position (K,) in this one; found once."""
         if self._transposed is None:
             self._transposed = self._sorted() if self._transpose is None else self._transpose()
         return self._transposed
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Eight tensors that ``from_tensors`` makes the same pattern of, its transpose and its rows included."""
+        """Take the pattern apart into eight tensors, its transpose and its rows included, for ``from_tensors``."""
         other, order = self.transposed
-        back = torch.empty_like(order)
-        back[order] = torch.arange(len(order), device=order.device)
+        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         return (*self._entries(), *other._entries(), order, back)
 
     @classmethod
     def from_tensors(cls, tensors: Sequence[Tensor], width: int) -> SparsePattern:
-        """A pattern on which nothing is searched or sorted any more, so that a tracer sees products only."""
+        """Put a pattern together on which nothing is searched or sorted any more: a tracer sees products only."""
         columns, offsets, rows, other_columns, other_offsets, other_rows, order, back = tensors
         pattern, other = cls(columns, offsets, width), cls(other_columns, other_offsets, offsets.shape[0])
         pattern.rows, other.rows = rows, other_rows
@@ -71,7 +74,8 @@ class SparsePattern:
         return pattern
 
     def _entries(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.columns, self.offsets, torch.repeat_interleave(torch.diff(self.ends))
+        rows = torch.repeat_interleave(torch.diff(self.ends)) if self._known_rows is None else self._known_rows()
+        return self.columns, self.offsets, rows
 
     @functools.cached_property
     def ends(self) -> Tensor:
@@ -127,12 +131,12 @@ def sparse_product(pattern: SparsePattern, values: Tensor | None, table: Tensor)
 
 
 def bare_product(pattern: SparsePattern, values: Tensor | None, table: Tensor) -> Tensor:
-    """``sparse_product`` without derivatives."""
+    """Multiply as ``sparse_product`` does, without derivatives."""
     return pattern.product(values, table)
 
 
 def bare_sampled(pattern: SparsePattern, left: Tensor, right: Tensor) -> Tensor:
-    """(K,) scalar products of row r of ``left`` and row c of ``right`` for every non-zero (r, c), no derivatives."""
+    """Multiply row r of ``left`` and row c of ``right`` for every non-zero (r, c): (K,), without derivatives."""
     return pattern.sampled(left, right)
 
 
@@ -183,7 +187,7 @@ class _Sampled(torch.autograd.Function):
 
 @functools.cache
 def _silence_beta_warning() -> None:
-    """PyTorch warns once per process that CSR tensors are in beta: let it warn here."""
+    """Let PyTorch warn here, unheard, that CSR tensors are in beta, as it does once per process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         torch.sparse_csr_tensor([0, 0], [], [], size=(1, 1), check_invariants=False)

@@ -2,43 +2,33 @@
 
 import multiprocessing
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import ReciprocalVectors, batched_reciprocal_vectors
+from ase_comformer.graphs.schema import present
 from ase_comformer.training.data.frames import Frames
-
-#: Indices of ``FrameEdges``; atoms, edges and pairs are counted within their frame.
-INDICES = (
-    "receiver",
-    "sender",
-    "edge_pair",
-    "edge_by_sender",
-    "pair_receiver",
-    "pair_sender",
-    "pair_size",
-    "pair_by_sender",
-)
 
 
 @dataclass
 class FrameEdges:
-    """Edges and pairs of some frames, one after the other, see ``ResidentFrames``, and their numbers per frame."""
+    """Edges and pairs of some frames, sorted by receiver and then by sender, one frame after the other.
+
+    Attributes:
+        edge_count, pair_count: (F,) of every frame.
+        graph: the fields of ``CrystalGraph`` that run over edges, by name; atoms count within their frame.
+        indices: int32, counted within the frame: edge_pair (E,), edge_by_sender (E,), pair_receiver (P,),
+            pair_sender (P,), pair_size (P,), pair_by_sender (P,), see ``SortedEdges``.
+    """
 
     edge_count: NDArray[np.int64]
     pair_count: NDArray[np.int64]
-    vector: NDArray[np.float32]
-    receiver: NDArray[np.int32]
-    sender: NDArray[np.int32]
-    edge_pair: NDArray[np.int32]
-    edge_by_sender: NDArray[np.int32]
-    pair_receiver: NDArray[np.int32]
-    pair_sender: NDArray[np.int32]
-    pair_size: NDArray[np.int32]
-    pair_by_sender: NDArray[np.int32]
+    graph: dict[str, NDArray[Any]]
+    indices: dict[str, NDArray[np.int32]]
 
 
 def _edges_of_part(task: tuple[Frames, GraphSettings]) -> FrameEdges:
@@ -55,38 +45,46 @@ def _edges_of_part(task: tuple[Frames, GraphSettings]) -> FrameEdges:
     owner = np.repeat(np.arange(len(frames)), frames.count)
     edge_count, pair_count = (np.bincount(owner[ends], minlength=len(frames)) for ends in (receiver, pair_receiver))
     edge_start, pair_start = (np.cumsum(counts) - counts for counts in (edge_count, pair_count))
-    of_edge, of_pair = owner[receiver], owner[pair_receiver]
+    edge_frame, pair_frame = owner[receiver], owner[pair_receiver]
+    starts = {"node": frames.start, "atom": frames.start, "edge": edge_start}
+    of_graph = {}
+    for name, declared, value in present(graph):
+        if declared.over == "edge":
+            sorted_value = value.numpy()[order]
+            if declared.refers_to is not None:
+                sorted_value = (sorted_value - starts[declared.refers_to][edge_frame]).astype(np.int32)
+            of_graph[name] = sorted_value
     indices = {
-        "receiver": receiver - frames.start[of_edge],
-        "sender": sender - frames.start[of_edge],
-        "edge_pair": np.cumsum(begins) - 1 - pair_start[of_edge],
-        "edge_by_sender": np.argsort(sender, kind="stable") - edge_start[of_edge],
-        "pair_receiver": pair_receiver - frames.start[of_pair],
-        "pair_sender": pair_sender - frames.start[of_pair],
+        "edge_pair": np.cumsum(begins) - 1 - pair_start[edge_frame],
+        "edge_by_sender": np.argsort(sender, kind="stable") - edge_start[edge_frame],
+        "pair_receiver": pair_receiver - frames.start[pair_frame],
+        "pair_sender": pair_sender - frames.start[pair_frame],
         "pair_size": size,
-        "pair_by_sender": np.argsort(pair_sender, kind="stable") - pair_start[of_pair],
+        "pair_by_sender": np.argsort(pair_sender, kind="stable") - pair_start[pair_frame],
     }
     return FrameEdges(
-        edge_count,
-        pair_count,
-        graph.edge_vector.numpy()[order],
-        **{name: values.astype(np.int32) for name, values in indices.items()},
+        edge_count, pair_count, of_graph, {name: values.astype(np.int32) for name, values in indices.items()}
     )
 
 
 def edges_of(frames: Frames, settings: GraphSettings, smallest: int = 2000) -> FrameEdges:
-    """Of every frame; in several processes from ``smallest`` frames on."""
+    """Find and sort the edges of every frame, in several processes from ``smallest`` frames on."""
     if len(frames) < smallest:
         return _edges_of_part((frames, settings))
     cores = len(os.sched_getaffinity(0))
     parts = [(frames.take(rows), settings) for rows in np.array_split(np.arange(len(frames)), 4 * cores)]
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         found = pool.map(_edges_of_part, parts, chunksize=1)
-    return FrameEdges(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(FrameEdges)))
+    return FrameEdges(
+        np.concatenate([part.edge_count for part in found]),
+        np.concatenate([part.pair_count for part in found]),
+        {name: np.concatenate([part.graph[name] for part in found]) for name in found[0].graph},
+        {name: np.concatenate([part.indices[name] for part in found]) for name in found[0].indices},
+    )
 
 
 def frame_reciprocal_vectors(frames: Frames, cutoff: float, together: int = 128) -> ReciprocalVectors:
-    """Of every frame, in float32; some cells of like shape together, as all share the reach of the longest."""
+    """Find those of every frame, in float32; cells of like shape together, as all share the reach of the longest."""
     order = np.argsort(np.linalg.norm(frames.cell, axis=2).prod(axis=1), kind="stable")
     rows = np.split(order, range(together, len(order), together))
     parts = [batched_reciprocal_vectors(frames.cell[part], cutoff) for part in rows]

@@ -22,7 +22,7 @@ from ase_comformer.properties.registry import PROPERTIES, label_owner, tensor_pr
 from ase_comformer.tensors.reynolds import primitive_average
 from ase_comformer.training.data.records import Record, load_records, place_in_curve
 from ase_comformer.training.data.store import GraphStore, build_store
-from ase_comformer.training.tasks.losses import Targets
+from ase_comformer.training.data.targets import Targets
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +60,14 @@ class SampleSet:
     def __len__(self) -> int:
         return len(self.store)
 
-    def batch(self, crystals: Tensor, properties: Sequence[str]) -> tuple[CrystalGraph, Targets, Tensor]:
-        """Graph, targets for ``properties`` and fidelity (b,) of the crystals with these indices (b,)."""
-        graph = self.store.batch(crystals)
+    def batch(
+        self, crystals: Tensor, properties: Sequence[str], graph: CrystalGraph | None = None
+    ) -> tuple[CrystalGraph, Targets, Tensor]:
+        """Return graph, targets for ``properties`` and fidelity (b,) of the crystals with these indices (b,).
+
+        ``graph`` is theirs where it is at hand.
+        """
+        graph = self.store.batch(crystals) if graph is None else graph
         targets = Targets()
         for name in properties:
             if name in self.position:

@@ -7,7 +7,7 @@ and kept on disk as safetensors keyed by everything it depends on.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -58,6 +58,10 @@ class GraphStore:
     def batch(self, crystals: Tensor) -> CrystalGraph:
         """Return the crystals with these indices (b,) as a graph of b crystals."""
         return take(self.graph, crystals, self._layout)
+
+    def stream(self, batches: Sequence[Tensor]) -> Iterator[CrystalGraph]:
+        """Give the graphs of batches of indices one after the other."""
+        return (self.batch(crystals) for crystals in batches)
 
 
 def _build(atoms: Atoms, settings: GraphSettings, reduced: bool, symprec: float) -> dict[str, NDArray[Any]]:

@@ -19,9 +19,9 @@ from torch import Tensor
 from ase_comformer.nn.architectures.potential import derivatives
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import Frames
-from ase_comformer.training.engines.compiled import Outputs, topology_of
 from ase_comformer.training.engines.resident import ResidentFrames
 from ase_comformer.training.engines.trainer import Trainer
+from ase_comformer.training.tasks.compiled import Outputs, topology_of
 from ase_comformer.training.tasks.frame_batch import Capacity, frame_losses, tensors_of
 from ase_comformer.training.tasks.frame_task import FrameTask, packed, rows_of, unit_sizes
 from ase_comformer.training.tasks.task import Task, Terms

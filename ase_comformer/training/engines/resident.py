@@ -9,23 +9,24 @@ nothing. Edges of a frame are sorted by receiver, then by sender.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ase_comformer.graphs.building import plain_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.graphs.reciprocal_vectors import reciprocal_tensors
-from ase_comformer.training.data.frame_edges import INDICES, edges_of, frame_reciprocal_vectors
+from ase_comformer.graphs.schema import GraphField, declarations, padding_rows, present
+from ase_comformer.nn.operations.sum_topology import SortedEdges, SumTopology
+from ase_comformer.training.data.frame_edges import edges_of, frame_reciprocal_vectors
 from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.tasks.frame_batch import RESPONSES, Capacity, FrameBatch, labels_of
 
 Topology = dict[str, tuple[Tensor, ...]]
-
-#: Components of scalars, vectors and tensors together, and of vectors and tensors (``nn.message_sums``).
-_ALL, _CARRIED = 9, 8
 
 
 @dataclass
@@ -68,92 +69,70 @@ class ResidentFrames:
 
     Attributes:
         atom_start, edge_start, pair_start: (F + 2,) where the rows of each frame begin.
-        numbers (A,), mass (A,) u, forces (A, 3) eV/A, positions (A, 3) A.
-        receiver (E,), sender (E,), vector (E, 3) A: of edges, atoms counted within their frame.
-        edge_pair: (E,) pair of every edge, counted within the frame.
-        edge_by_sender: (E,) the edges of a frame sorted by sender.
-        pair_receiver (P,), pair_sender (P,): atoms of pairs; pair_size (P,) edges; pair_by_sender (P,) as for edges.
-        energy (F + 1,) eV in float64, stress (F + 1, 3, 3), polarisation (F + 1, 3), cell (F + 1, 3, 3), volume,
-            fidelity, has_forces, has_energy, has_stress, has_polarisation, is_response (F + 1,): as in ``FrameBatch``.
-        reciprocal vectors: (F + 1, K, ...) tensors of the graphs, none where the graphs have no reciprocal vectors.
+        graph: the fields of ``CrystalGraph`` by name, atoms counted within their frame: (A + 1, ...), (E + 1, ...) or
+            (F + 1, ...); which crystal an atom belongs to is not kept.
+        labels: the labels of ``FrameBatch`` by name, (A + 1, ...) or (F + 1, ...).
+        indices: those of ``FrameEdges``, (E + 1,) or (P + 1,).
+        is_response: (F + 1,) whether a frame is near rest (``RESPONSES``).
     """
 
     atom_start: Tensor
     edge_start: Tensor
     pair_start: Tensor
-    numbers: Tensor
-    mass: Tensor
-    forces: Tensor
-    positions: Tensor
-    receiver: Tensor
-    sender: Tensor
-    vector: Tensor
-    edge_pair: Tensor
-    edge_by_sender: Tensor
-    pair_receiver: Tensor
-    pair_sender: Tensor
-    pair_size: Tensor
-    pair_by_sender: Tensor
-    energy: Tensor
-    stress: Tensor
-    polarisation: Tensor
-    cell: Tensor
-    volume: Tensor
-    fidelity: Tensor
-    has_forces: Tensor
-    has_energy: Tensor
-    has_stress: Tensor
-    has_polarisation: Tensor
+    graph: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    indices: dict[str, Tensor]
     is_response: Tensor
-    reciprocal_vectors: dict[str, Tensor]
 
     def __len__(self) -> int:
         """F."""
-        return len(self.energy) - 1
+        return len(self.is_response) - 1
 
     @classmethod
     def from_frames(cls, frames: Frames, settings: GraphSettings) -> ResidentFrames:
-        """Graphs of all frames, found by all cores; on the CPU until ``to``."""
+        """Find the graphs of all frames, by all cores; they are on the CPU until ``to``."""
         found = edges_of(frames, settings)
-        reciprocal_vectors = (
-            reciprocal_tensors(frame_reciprocal_vectors(frames, settings.reciprocal_cutoff))
-            if settings.reciprocal_cutoff
-            else {}
-        )
+        further = {}
+        if settings.reciprocal_cutoff:
+            further = reciprocal_tensors(frame_reciprocal_vectors(frames, settings.reciprocal_cutoff))
+            further["atom_position"] = torch.from_numpy(frames.positions)
+        none = np.zeros(0, dtype=np.int64)
+        atoms_only = plain_graph(frames.numbers, frames.count, frames.cell, (none, none, np.zeros((0, 3))), **further)
 
         def started(counts: NDArray[np.int64]) -> Tensor:
             # the empty frame begins and ends where the filler is
             return torch.from_numpy(np.concatenate([[0], np.cumsum(counts), [counts.sum()]]).astype(np.int64))
 
-        def table(values: NDArray[np.generic], filler: float = 0.0) -> Tensor:
-            rows = torch.from_numpy(values)
-            return torch.cat([rows, rows.new_full((1, *rows.shape[1:]), filler)])
-
-        cell = np.concatenate([frames.cell, np.eye(3)[None]]).astype(np.float32)
-        labels = labels_of(frames)
+        graph = {}
+        owner = torch.from_numpy(np.repeat(frames.start, frames.count))
+        for name, declared, value in present(atoms_only.to(dtype=torch.float32)):
+            if declared.over == "edge":
+                graph[name] = _with_filler(declared, torch.from_numpy(found.graph[name]))
+            elif declared.refers_to is None:
+                graph[name] = _with_filler(declared, value)
+            elif declared.refers_to != "crystal":
+                graph[name] = _with_filler(declared, (value - owner).to(torch.int32))
+        declarations_of_labels = declarations(FrameBatch)
         return cls(
             atom_start=started(frames.count),
             edge_start=started(found.edge_count),
             pair_start=started(found.pair_count),
-            numbers=table(frames.numbers, 1),
-            mass=table(labels.pop("mass"), 1.0),
-            positions=table(frames.positions.astype(np.float32)),
-            vector=table(found.vector, 1.0),
-            **{name: table(getattr(found, name)) for name in INDICES},
-            **{name: table(values) for name, values in labels.items()},
-            cell=torch.from_numpy(cell),
-            volume=table(np.abs(np.linalg.det(frames.cell)).astype(np.float32), 1.0),
-            is_response=table(np.isin(frames.kind, sorted(RESPONSES)), False),
-            reciprocal_vectors={name: table(values.numpy()) for name, values in reciprocal_vectors.items()},
+            graph=graph,
+            labels={
+                name: _with_filler(declarations_of_labels[name], torch.from_numpy(values))
+                for name, values in labels_of(frames).items()
+            },
+            indices={name: torch.from_numpy(np.append(values, 0)) for name, values in found.indices.items()},
+            is_response=torch.from_numpy(np.append(np.isin(frames.kind, sorted(RESPONSES)), False)),
         )
 
     def to(self, device: torch.device | str) -> ResidentFrames:
-        """The same in the memory of a device."""
-        tensors = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "reciprocal_vectors"}
-        reciprocal_vectors = {name: values.to(device) for name, values in self.reciprocal_vectors.items()}
-        return ResidentFrames(
-            **{name: values.to(device) for name, values in tensors.items()}, reciprocal_vectors=reciprocal_vectors
-        )
+        """Return the same in the memory of a device."""
+
+        def moved(values: Tensor | dict[str, Tensor]) -> Any:
+            return {k: v.to(device) for k, v in values.items()} if isinstance(values, dict) else values.to(device)
+
+        return ResidentFrames(**{part.name: moved(getattr(self, part.name)) for part in fields(self)})
 
     def sizes(self) -> NDArray[np.int64]:
         """(F, 4) frames (one), atoms, edges and pairs of every frame."""
@@ -180,61 +159,45 @@ class ResidentFrames:
         edge, pair = (torch.arange(size, device=chosen.device) for size in (capacity.edges, capacity.pairs))
         more_edges, more_pairs = capacity.edges - edges.total, capacity.pairs - pairs.total
         groups = torch.minimum(capacity.atoms - atoms.total, torch.minimum(more_edges, more_pairs))
-        of_edge = (edge - edges.total) * groups // more_edges
-        of_pair = (pair - pairs.total) * groups // more_pairs
+        edge_group = (edge - edges.total) * groups // more_edges
+        pair_group = (pair - pairs.total) * groups // more_pairs
 
         def first(group: Tensor, more: Tensor) -> Tensor:
             return (group * more + groups - 1) // groups
 
-        receiver = edges.shifted(self.receiver, atoms.offset, atoms.total + of_edge)
-        sender = edges.shifted(self.sender, atoms.offset, atoms.total + of_edge)
+        rows = {"node": atoms, "atom": atoms, "edge": edges}
+        own = torch.arange(capacity.atoms, device=chosen.device)
+        parts = {name: rows[over].frame for over, name in (("node", "node_crystal"), ("atom", "atom_crystal"))}
+        for name, values in self.graph.items():
+            declared = declarations(CrystalGraph)[name]
+            if declared.over == "crystal":
+                parts[name] = values[chosen]
+            elif declared.refers_to is None:
+                parts[name] = values[rows[declared.over].source]
+            else:
+                filler = atoms.total + edge_group if declared.over == "edge" else own
+                parts[name] = rows[declared.over].shifted(values, atoms.offset, filler)
+        graph = CrystalGraph(**parts)
+        index = self.indices
         # the first pair of a group has all its edges
-        in_group = first(of_pair + 1, more_edges) - first(of_pair, more_edges)
-        filling = torch.where(pair - pairs.total == first(of_pair, more_pairs), in_group, 0)
+        in_group = first(pair_group + 1, more_edges) - first(pair_group, more_edges)
+        filling = torch.where(pair - pairs.total == first(pair_group, more_pairs), in_group, 0)
         topology = (_fused_tensors if fused else _topology)(
-            receiver=receiver,
-            sender=sender,
-            edge_pair=edges.shifted(self.edge_pair, pairs.offset, pairs.total + first(of_edge, more_pairs)),
-            edge_by_sender=edges.shifted(self.edge_by_sender, edges.offset, edge),
-            pair_receiver=pairs.shifted(self.pair_receiver, atoms.offset, atoms.total + of_pair),
-            pair_sender=pairs.shifted(self.pair_sender, atoms.offset, atoms.total + of_pair),
-            pair_size=torch.where(pairs.is_real, self.pair_size[pairs.source], filling),
-            pair_by_sender=pairs.shifted(self.pair_by_sender, pairs.offset, pair),
+            receiver=graph.edge_receiver,
+            sender=graph.edge_atom,
+            edge_pair=edges.shifted(index["edge_pair"], pairs.offset, pairs.total + first(edge_group, more_pairs)),
+            edge_by_sender=edges.shifted(index["edge_by_sender"], edges.offset, edge),
+            pair_receiver=pairs.shifted(index["pair_receiver"], atoms.offset, atoms.total + pair_group),
+            pair_sender=pairs.shifted(index["pair_sender"], atoms.offset, atoms.total + pair_group),
+            pair_size=torch.where(pairs.is_real, index["pair_size"][pairs.source], filling),
+            pair_by_sender=pairs.shifted(index["pair_by_sender"], pairs.offset, pair),
             atoms=capacity.atoms,
         )
-        count = (self.atom_start[chosen + 1] - self.atom_start[chosen]).clamp(min=1)
-        own = torch.arange(capacity.atoms, device=chosen.device)
-        graph = CrystalGraph(
-            numbers=self.numbers[atoms.source],
-            node_crystal=atoms.frame,
-            node_weight=torch.where(atoms.is_real, 1.0 / count[atoms.frame], 0.0),
-            edge_receiver=receiver,
-            edge_atom=sender,
-            edge_vector=self.vector[edges.source],
-            edge_weight=edges.is_real.to(self.vector.dtype),
-            atom_node=own,
-            atom_crystal=atoms.frame,
-            cell=self.cell[chosen],
-            volume=self.volume[chosen],
-            atom_count=count,
-            **{name: values[chosen] for name, values in self.reciprocal_vectors.items()},
-            atom_position=self.positions[atoms.source] if self.reciprocal_vectors else None,
-        )
-        batch = FrameBatch(
-            graph=graph,
-            energy=self.energy[chosen],
-            forces=self.forces[atoms.source],
-            mass=self.mass[atoms.source],
-            stress=self.stress[chosen],
-            polarisation=self.polarisation[chosen],
-            fidelity=self.fidelity[chosen],
-            partner=self._partner(chosen, sibling, atoms),
-            sibling=sibling,
-            has_forces=self.has_forces[chosen],
-            has_energy=self.has_energy[chosen],
-            has_stress=self.has_stress[chosen],
-            has_polarisation=self.has_polarisation[chosen],
-        )
+        labels = {
+            name: values[atoms.source if declarations(FrameBatch)[name].over == "atom" else chosen]
+            for name, values in self.labels.items()
+        }
+        batch = FrameBatch(graph=graph, partner=self._partner(chosen, sibling, atoms), sibling=sibling, **labels)
         return batch, topology
 
     def _partner(self, chosen: Tensor, sibling: Tensor, atoms: _Rows) -> Tensor:
@@ -244,6 +207,11 @@ class ResidentFrames:
         paired = (sibling < len(chosen)) & self.is_response[chosen]
         shift = torch.where(paired, atoms.offset[other] - atoms.offset, 0)
         return torch.where(atoms.is_real & paired[atoms.frame], own + shift[atoms.frame], len(own))
+
+
+def _with_filler(declared: GraphField, rows: Tensor) -> Tensor:
+    """Add the row that belongs to no frame."""
+    return torch.cat([rows, padding_rows(declared, rows, 1)])
 
 
 def _topology(
@@ -258,72 +226,21 @@ def _topology(
     pair_by_sender: Tensor,
     atoms: int,
 ) -> Topology:
-    """``SumTopology.tensors`` of sorted edges: the eight tensors of each ``SparsePattern`` in closed form."""
-    edges, pairs = len(receiver), len(pair_receiver)
-    every = torch.arange(max(edges * (_ALL + 1), pairs * _CARRIED), device=receiver.device)
-    edge, atom = every[:edges], every[:atoms]
-    starts = torch.searchsorted(receiver, atom)
-
-    def blocks(values: Tensor, length: int, count: int) -> Tensor:
-        return (every[:count].unsqueeze(1) * length + values).flatten()
-
-    order = torch.cat([2 * edge, 2 * edge_by_sender + 1])
-    ends = (
-        torch.stack([receiver, atoms + sender], dim=1).flatten(),
-        2 * edge,
-        every[: 2 * edges] // 2,
-        torch.cat([edge, edge_by_sender]),
-        torch.cat([starts, edges + torch.searchsorted(sender[edge_by_sender], atom)]),
-        torch.cat([receiver, atoms + sender[edge_by_sender]]),
-        order,
-        _inverse(order),
+    """Build the tensors of the ``SumTopology`` of a plain batch whose edges are sorted by receiver, then by sender."""
+    found = SortedEdges(
+        receiver=receiver,
+        sender_atom=sender,
+        sender=sender,
+        order=torch.arange(len(receiver), device=receiver.device),
+        edge_pair=edge_pair,
+        pair_receiver=pair_receiver,
+        pair_atom=pair_sender,
+        pair_sender=pair_sender,
+        pair_size=pair_size,
+        edge_by_sender=edge_by_sender,
+        pair_by_sender=pair_by_sender,
     )
-    last = edge_pair + _ALL * atoms
-    of_edge = torch.cat([receiver.unsqueeze(1) + every[:_ALL] * atoms, last.unsqueeze(1)], dim=1)
-    moments = (
-        edge.repeat(_ALL + 1),
-        torch.cat([blocks(starts, edges, _ALL), torch.cumsum(pair_size, 0) - pair_size + _ALL * edges]),
-        of_edge.t().flatten(),
-        of_edge.flatten(),
-        edge * (_ALL + 1),
-        every[: edges * (_ALL + 1)] // (_ALL + 1),
-        (edge.unsqueeze(1) + every[: _ALL + 1] * edges).flatten(),
-        blocks(edge * (_ALL + 1), 1, _ALL + 1),
-    )
-    own = every[: _CARRIED * pairs]
-    by_sender = blocks(pair_by_sender, pairs, _CARRIED)
-    columns = blocks(pair_sender, atoms, _CARRIED)
-    carried = (
-        columns,
-        own,
-        own,
-        by_sender,
-        blocks(torch.searchsorted(pair_sender[pair_by_sender], atom), pairs, _CARRIED),
-        columns[by_sender],
-        by_sender,
-        _inverse(by_sender),
-    )
-    rows = blocks(pair_receiver, atoms, _CARRIED)
-    arriving = (
-        own,
-        blocks(torch.searchsorted(pair_receiver, atom), pairs, _CARRIED),
-        rows,
-        rows,
-        own,
-        own,
-        own,
-        own,
-    )
-    return {
-        "order": (edge,),
-        "starts": (starts,),
-        "pair_receiver": (pair_receiver,),
-        "pair_atom": (pair_sender,),
-        "ends": ends,
-        "moments": moments,
-        "carried": carried,
-        "arriving": arriving,
-    }
+    return SumTopology.from_sorted(found, atoms).tensors()
 
 
 def _fused_tensors(
@@ -358,7 +275,3 @@ def _fused_tensors(
         "sender_starts": torch.searchsorted(pair_sender[pair_by_sender], atom),
     }
     return {name: (value,) for name, value in found.items()}
-
-
-def _inverse(order: Tensor) -> Tensor:
-    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))

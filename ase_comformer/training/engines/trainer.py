@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.logging import RichHandler
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ase_comformer.devices import resolve_device
-from ase_comformer.errors import UnknownNameError
 from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential
-from ase_comformer.training.config import TrainingConfig, copy_config
+from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.engines.distributed import Processes
 from ase_comformer.training.engines.optimisers import make_optimisers
 from ase_comformer.training.tasks.frame_task import FrameTask
@@ -205,7 +203,7 @@ class Trainer:
         batches = list(self.task.batches(generator))
         # the same number for every process: the few batches that are left over wait for another epoch
         own = batches[self.processes.rank :: self.processes.count][: len(batches) // self.processes.count]
-        for number, samples in enumerate(own):
+        for number, samples in enumerate(self.task.load(own)):
             self._set_learning_rate((self.epoch + number / len(own)) / config.epochs)
             loss, totals = self.task.backward(samples)
             loss = self.processes.average(loss, self.network.parameters())
@@ -280,48 +278,3 @@ class Trainer:
 
 def _short(values: dict[str, float]) -> str:
     return " ".join(f"{name.split('_tensor')[0]} {value:.4f}" for name, value in values.items())
-
-
-def run(config_path: Path) -> None:
-    """Train what a TOML file describes, logging to the terminal and to ``OUTPUT/NAME/train.log``.
-
-    Args:
-        config_path: TOML file with the fields of ``TrainingConfig``.
-    """
-    config = TrainingConfig.read(Path(config_path))
-    directory = Path(config.output) / config.name
-    directory.mkdir(parents=True, exist_ok=True)
-    copy_config(Path(config_path), directory / "config.toml")
-    if Processes().rank == 0:
-        _log_to(directory / "train.log")
-    trainer(config).fit()
-
-
-def trainer(config: TrainingConfig) -> Trainer:
-    """The trainer of a run: step by step on a CPU, captured on a GPU.
-
-    Raises:
-        UnknownNameError: a device that is not here, or one for which an architecture has no training.
-        ValueError: several processes on a GPU.
-    """
-    if config.device == "cpu":
-        return Trainer(config)
-    if TASKS.get(config.architecture) is not FrameTask:
-        raise UnknownNameError(
-            f"device {config.device!r} trains {', '.join(TASKS)} only, not {config.architecture}: use device = 'cpu'"
-        )
-    if Processes().count > 1:
-        raise ValueError(f"a run on {config.device!r} is one process: start it without torchrun")
-    from ase_comformer.training.engines.captured import CapturedTrainer
-
-    return CapturedTrainer(config)
-
-
-def _log_to(path: Path) -> None:
-    """Log to the terminal and to a file."""
-    to_file = logging.FileHandler(path)
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    package = logging.getLogger("ase_comformer")
-    package.setLevel(logging.INFO)
-    for handler in (to_file, RichHandler(show_path=False)):
-        package.addHandler(handler)

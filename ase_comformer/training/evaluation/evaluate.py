@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from ase_comformer.errors import UnknownNameError
-from ase_comformer.inference.batches import predict_with
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.properties.entry import LabelledSet, TensorProperty
 from ase_comformer.properties.registry import PROPERTIES
@@ -205,16 +204,10 @@ def _predict(
     step = 4 * batch_size
     for start in range(0, len(records) if properties else 0, step):
         chunk = records[start : start + step]
-        answers = predict_with(predictor, [record.atoms for record in chunk], properties, batch_size=batch_size)
+        answers = predictor.predict([record.atoms for record in chunk], properties, batch_size=batch_size)
         for record, answer in zip(chunk, answers, strict=True):
-            if "error" in answer and len(properties) > 1:
-                # One property may not cover an element that the others do.
-                answer = {}
-                for name in properties:
-                    (single,) = predict_with(predictor, [record.atoms], [name], batch_size=1)
-                    answer.update(single)
-            if "error" in answer:
-                failed[record.id] = str(answer["error"])
+            if "errors" in answer:  # one property may not cover an element that the others do
+                failed[record.id] = next(iter(answer["errors"].values()))
             for name in properties:
                 if name in answer:
                     found[name][record.id] = answer[name]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ase_comformer.nn.architectures.potential import FIDELITIES, Potential
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
-from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.training.data.frames import Frames
 
 _ATOMS_PER_BATCH = 1000

@@ -21,7 +21,7 @@ from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import isolated
 from ase_comformer.training.data.frames import Frames, join, load_frames
 from ase_comformer.training.data.records import data_folder
-from ase_comformer.training.engines.compiled import CompiledStep
+from ase_comformer.training.tasks.compiled import CompiledStep
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, frame_losses, padded
 from ase_comformer.training.tasks.task import Task, Terms, Totals
 

@@ -1,4 +1,4 @@
-"""Losses of predicted properties and the targets they read.
+"""Losses of predicted properties.
 
 The registry names the loss of each property: the error that it is judged by, made smooth at zero (relative Frobenius
 error for dielectric and elastic tensors, mean absolute component for Born charges, error norm minimised over the
@@ -6,28 +6,12 @@ admissible readings for piezoelectric tensors, error relative to a typical size 
 are crystals (or atoms) that carry the label; each function returns one number per row.
 """
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
 from ase_comformer.physics.moduli import voigt_reuss_hill
 from ase_comformer.properties.registry import label_loss, label_owner, tensor_property
-
-
-@dataclass
-class Targets:
-    """Labels of a batch: for each label the crystals (or atoms) that have it, and the values.
-
-    Attributes:
-        rows: label -> (r,) index of crystal (of atom for per-atom properties) in the batch.
-        values: label -> (r, ...) documented form; with readings (r, K, ...), the first repeated as filler.
-        crystal_of_row: per-atom label -> (r,) crystal of each row.
-    """
-
-    rows: dict[str, Tensor] = field(default_factory=dict)
-    values: dict[str, Tensor] = field(default_factory=dict)
-    crystal_of_row: dict[str, Tensor] = field(default_factory=dict)
+from ase_comformer.training.data.targets import Targets
 
 
 def smooth(error: Tensor, width: float) -> Tensor:

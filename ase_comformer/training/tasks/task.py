@@ -1,7 +1,7 @@
 """What a network learns from, as the training loop sees it: an order of samples and the losses of a batch of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Task(ABC):
         """(samples_per_epoch,) indices of one epoch, shuffled."""
 
     @abstractmethod
-    def terms(self, samples: Tensor) -> Terms:
+    def terms(self, samples: Any) -> Terms:
         """Losses of these training samples."""
 
     def started(self) -> None:
@@ -51,11 +51,15 @@ class Task(ABC):
         """Indices of one epoch, batch by batch."""
         yield from self.order(generator).split(self.config.batch_size)
 
-    def size(self, samples: Tensor) -> int:
+    def load(self, batches: Sequence[Tensor]) -> Iterator[Any]:
+        """Give what ``backward`` takes of these batches, one after the other: their indices, or what they load."""
+        yield from batches
+
+    def size(self, samples: Any) -> int:
         """Number of structures that the loss of a batch is divided by."""
         return len(samples)
 
-    def backward(self, samples: Tensor) -> tuple[float, Totals]:
+    def backward(self, samples: Any) -> tuple[float, Totals]:
         """Loss of a batch, whose gradients are left in the parameters, and the totals of its terms."""
         terms = self.terms(samples)
         loss = torch.zeros(())

@@ -1,23 +1,42 @@
 """Learning crystal properties (tensors, formation energy) from labelled crystals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.properties.registry import label_owner
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.samples import SampleSet, load_samples
 from ase_comformer.training.tasks.losses import loss_terms
 from ase_comformer.training.tasks.task import Task, Terms
 
+#: Ways of putting batches together.
+LOADERS = ("store", "pyg")
+
+
+@dataclass
+class Loaded:
+    """Indices (b,) of some training crystals, and their graph."""
+
+    crystals: Tensor
+    graph: CrystalGraph
+
+    def __len__(self) -> int:
+        return len(self.crystals)
+
 
 class TensorTask(Task):
     """Graphs are built once and cached; every record is seen ``repeat`` times per epoch."""
 
     def __init__(self, config: TrainingConfig, network: Any, folder: Path | None) -> None:
+        if config.loader not in LOADERS:
+            raise UnknownNameError(f"loader {config.loader!r} is unknown: choose from {', '.join(LOADERS)}")
         self.config, self.network = config, network
         options: dict[str, Any] = {
             "properties": config.properties,
@@ -31,6 +50,10 @@ class TensorTask(Task):
             options["fidelities"] = network.fidelities
         self.train_set = load_samples(config.datasets, config.splits, fraction=config.fraction, **options)
         self.val_set = load_samples(config.datasets, ["val"], **options)
+        if config.loader == "pyg":
+            from ase_comformer.training.data.pyg_store import PygStore
+
+            self.train_set.store = PygStore(self.train_set.store.graph)
         repeats = torch.tensor([config.repeat.get(name, 1) for name in config.datasets])
         self.pool = torch.repeat_interleave(torch.arange(len(self.train_set)), repeats[self.train_set.dataset])
         self.samples_per_epoch = len(self.pool)
@@ -53,17 +76,21 @@ class TensorTask(Task):
         """See ``Task``."""
         return self.pool[torch.randperm(len(self.pool), generator=generator)]
 
-    def terms(self, samples: Tensor) -> Terms:
+    def load(self, batches: Sequence[Tensor]) -> Iterator[Loaded]:
         """See ``Task``."""
-        return self._terms(self.train_set, samples)
+        yield from map(Loaded, batches, self.train_set.store.stream(batches))
+
+    def terms(self, samples: Loaded) -> Terms:
+        """See ``Task``."""
+        return self._terms(self.train_set, samples.crystals, samples.graph)
 
     def validation(self) -> Iterator[Terms]:
         """See ``Task``."""
         for crystals in torch.arange(len(self.val_set)).split(128):
             yield self._terms(self.val_set, crystals)
 
-    def _terms(self, samples: SampleSet, crystals: Tensor) -> Terms:
-        graph, targets, fidelity = samples.batch(crystals, self.config.properties)
+    def _terms(self, samples: SampleSet, crystals: Tensor, graph: CrystalGraph | None = None) -> Terms:
+        graph, targets, fidelity = samples.batch(crystals, self.config.properties, graph)
         asked = {label_owner(name) for name in targets.rows}
         if not asked:
             return {}

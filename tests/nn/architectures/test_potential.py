@@ -124,7 +124,7 @@ def test_reduced_graph_gives_the_same_as_the_plain_one(name: str) -> None:
     reduced, plain = surface(), surface(use_symmetry=False)
     assert reduced.prepare(atoms).graph.is_reduced
     found, expected = reduced.evaluate(atoms), plain.evaluate(atoms)
-    assert reduced._followed is not None, "evaluated on a plain graph"
+    assert reduced._memory.followed is not None, "evaluated on a plain graph"
     for key, value in expected.items():
         np.testing.assert_allclose(found[key], value, rtol=INVARIANCE, atol=INVARIANCE)
 

@@ -26,10 +26,11 @@ from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import TRAINING_DATA, Frames, join, load_frames
 from ase_comformer.training.data.records import split_of
 from ase_comformer.training.engines.captured import CapturedTrainer
-from ase_comformer.training.engines.trainer import Trainer, trainer
+from ase_comformer.training.engines.trainer import Trainer
 from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.evaluation.potential_metrics import potential_errors
 from ase_comformer.training.export import trained_network
+from ase_comformer.training.runs import trainer
 
 SPLITS = ("train", "train", "train", "val", "test")
 
@@ -413,6 +414,7 @@ def captured_config(folder: Path, epochs: int) -> TrainingConfig:
     return paired
 
 
+@pytest.mark.slow
 def test_a_captured_run_is_that_of_single_steps_and_resumes(folder: Path, tmp_path: Path) -> None:
     """What a GPU replays, called step by step on a CPU: the same weights, averages and losses."""
     single = Trainer(captured_config(tmp_path / "single", 4), folder)
@@ -439,7 +441,7 @@ def test_a_gpu_trains_potentials_in_one_process_only(tmp_path: Path, monkeypatch
     with pytest.raises(UnknownNameError, match="device = 'cpu'"):
         trainer(wanted)
     wanted.architecture = "Potential"
-    monkeypatch.setattr("ase_comformer.training.engines.trainer.Processes", lambda: SimpleNamespace(count=2, rank=0))
+    monkeypatch.setattr("ase_comformer.training.runs.Processes", lambda: SimpleNamespace(count=2, rank=0))
     with pytest.raises(ValueError, match="without torchrun"):
         trainer(wanted)
 

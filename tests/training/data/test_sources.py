@@ -23,7 +23,6 @@ from ase_comformer.errors import UnknownNameError
 from ase_comformer.training.data import records as data
 from ase_comformer.training.data import sources
 from ase_comformer.training.data.sources.common import atoms_from_dict, structure_fields, symmetry_residual
-from ase_comformer.training.data.sources.phonondb import ionic_dielectric
 
 WITHHELD = "MgO"
 TRAIN = "BaTe"
@@ -424,19 +423,6 @@ def test_charges_keep_their_index_order(tmp_path):
     np.testing.assert_allclose(row["born"], [z, -z], atol=1e-6)
     assert row["eps_ion"] is None
     assert row["gamma_freq_thz"] is None
-
-
-def test_ionic_part_of_a_diatomic_crystal_follows_the_textbook():
-    """One spring k per direction: eps_ion = Z^2 e^2 / (eps0 V k), omega^2 = k / reduced mass."""
-    charge, stiffness, volume = 1.7, 6.0, 40.0
-    constants = np.einsum("ab,ij->aibj", stiffness * np.array([[1.0, -1], [-1, 1]]), np.eye(3))
-    born = np.array([charge, -charge])[:, None, None] * np.eye(3)
-    ionic, frequencies = ionic_dielectric(born, constants, np.array([24.0, 16.0]), volume)
-    np.testing.assert_allclose(ionic, 180.95128 * charge**2 / (volume * stiffness) * np.eye(3), rtol=1e-6)
-    # sqrt(6 eV/A^2 / 9.6 u) / 2 pi, with 1 eV = 1.602177e-19 J and 1 u = 1.660539e-27 kg
-    expected = np.sqrt(6 * 1.602177e-19 * 1e20 / (9.6 * 1.660539e-27)) / (2 * np.pi) * 1e-12
-    np.testing.assert_allclose(frequencies[3:], expected, rtol=1e-5)
-    np.testing.assert_allclose(frequencies[:3], 0, atol=1e-4)
 
 
 # --- JARVIS ------------------------------------------------------------------------------------------------------

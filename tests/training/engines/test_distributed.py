@@ -24,6 +24,7 @@ def step(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_processes_average_losses_and_gradients(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(step, args=(str(tmp_path),), nprocs=2)
     for rank in range(2):

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from ase_comformer.cli.application import application as app
 from ase_comformer.errors import UnknownNameError, WeightsError
+from ase_comformer.inference.loaded_model import _derived
 from ase_comformer.models.cards import metrics_are_current, record_metrics
 from ase_comformer.models.checksums import verify_folder
 from ase_comformer.models.registry import load_model, model_card, save_bundle, save_weights
@@ -138,6 +139,15 @@ def test_predictions_are_kept_for_figures(without_mp, tiny_model):
         assert predicted.shape == (len(record.atoms), 3, 3)
 
 
+@pytest.fixture
+def fresh_models():
+    """Models whose covered elements are found anew, before and after a test that changes them."""
+    _derived.cache_clear()
+    yield
+    _derived.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_models")
 def test_crystals_outside_the_model_are_reported_and_left_out(without_mp, tiny_model, monkeypatch):
     from ase_comformer.models.registry import Model
 
@@ -151,6 +161,7 @@ def test_crystals_outside_the_model_are_reported_and_left_out(without_mp, tiny_m
     assert "UnknownElementError" in next(iter(failures.values()))
 
 
+@pytest.mark.usefixtures("fresh_models")
 def test_a_model_that_covers_less_is_also_compared_on_common_crystals(
     without_mp, tiny_model, model_directory, monkeypatch
 ):

@@ -1,6 +1,7 @@
 """Batches of frames: pairs, padding, and the compiled step against plain autograd."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,14 +9,15 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_masses, atomic_numbers
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensor, FakeTensorMode
 
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, derivatives
-from ase_comformer.nn.operations.message_sums import SumTopology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.engines.captured import chosen_frames
-from ase_comformer.training.engines.compiled import CompiledStep, topology_of
 from ase_comformer.training.engines.resident import ResidentFrames
+from ase_comformer.training.tasks.compiled import CompiledStep, topology_of
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, padded, tensors_of
 
 CAPACITY = Capacity(frames=6, atoms=40, edges=900, pairs=150, reciprocal_vectors=12)
@@ -195,6 +197,31 @@ def test_the_traced_step_has_the_gradients_of_autograd(batch: FrameBatch, networ
     again = padded(batch, CAPACITY)
     assert again is not None
     assert step(again)[0] != loss
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_batches_of_resident_frames_ask_a_gpu_for_no_size(frames: Frames, fused: bool) -> None:
+    """A captured step may not wait for a value, so tensors without values are enough to make a batch."""
+    resident = ResidentFrames.from_frames(frames, SETTINGS)
+    chosen, sibling = chosen_frames(np.array([[0, 1], [2, -1], [3, -1]]), CAPACITY, len(frames))
+    mode = FakeTensorMode()
+
+    def fake(values: torch.Tensor | dict[str, torch.Tensor]) -> Any:
+        if isinstance(values, dict):
+            return {name: fake(value) for name, value in values.items()}
+        return mode.from_tensor(values)
+
+    tables = ResidentFrames(**{part.name: fake(getattr(resident, part.name)) for part in fields(resident)})
+    rows = [fake(torch.from_numpy(row)) for row in (chosen, sibling)]
+    with mode:
+        filled, indices = tables.batch(*rows, CAPACITY, fused)
+        with pytest.raises(DynamicOutputShapeException):  # what would be noticed
+            torch.repeat_interleave(rows[0])
+    found = [*tensors_of(filled).values(), *(value for values in indices.values() for value in values)]
+    assert all(isinstance(value, FakeTensor) for value in found)
+    real, real_indices = resident.batch(torch.from_numpy(chosen), torch.from_numpy(sibling), CAPACITY, fused)
+    expected = [*tensors_of(real).values(), *(value for values in real_indices.values() for value in values)]
+    assert [value.shape for value in found] == [value.shape for value in expected]
 
 
 def test_batches_of_resident_frames_have_the_losses_and_sums_of_plain_ones(

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ase.units
 import numpy as np
 from ase import Atoms
 
+from ase_comformer.physics.dielectric import ionic_dielectric, without_translations
+from ase_comformer.physics.vibrations import vibrations
 from ase_comformer.training.data.sources.common import (
     Row,
     collect,
@@ -110,38 +111,6 @@ def _load(folder: Path) -> "Phonopy":
     )
 
 
-def ionic_dielectric(
-    born: np.ndarray, force_constants: np.ndarray, masses: np.ndarray, volume: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ionic part of the static dielectric tensor and the zone-centre frequencies.
-
-    eps_ion = e^2/(eps0 V) Z Phi^+ Z^T (X. Gonze, C. Lee, Phys. Rev. B 55, 10355 (1997), eq. 60 at zero frequency),
-    with the three translations projected out of the zone-centre force constants Phi.
-
-    Args:
-        born: (n, 3, 3), e, Z[atom, field, displacement].
-        force_constants: (n, 3, n, 3), eV/A^2, summed over the images of the second atom, no non-analytic term.
-        masses: (n,), atomic mass units.
-        volume: A^3.
-
-    Returns:
-        (3, 3) relative permittivity, and (3n,) frequencies in THz, ascending, negative = imaginary.
-    """
-    count = len(masses)
-    matrix = force_constants.reshape(3 * count, 3 * count)
-    translations = np.tile(np.eye(3), (count, 1)) / np.sqrt(count)
-    projector = np.eye(3 * count) - translations @ translations.T
-    matrix = projector @ ((matrix + matrix.T) / 2) @ projector
-    root = np.repeat(np.sqrt(masses), 3)
-    squares = np.linalg.eigvalsh(matrix / np.outer(root, root))
-    # eV/(A^2 amu) to THz: ASE's unit of time is A sqrt(amu/eV).
-    frequencies = np.sign(squares) * np.sqrt(np.abs(squares)) * ase.units.fs * 1e3 / (2 * np.pi)
-    charges = born.transpose(1, 0, 2).reshape(3, 3 * count)
-    permittivity = ase.units._eps0 / ase.units._e * 1e-10  # e/(V A)
-    ionic = charges @ np.linalg.pinv(matrix, rcond=1e-8, hermitian=True) @ charges.T / (permittivity * volume)
-    return (ionic + ionic.T) / 2, frequencies
-
-
 def _zone_centre(phonon: "Phonopy") -> np.ndarray:
     """Force constants (n, 3, n, 3), eV/A^2, between the sublattices of the primitive cell."""
     phonon.produce_force_constants(calculate_full_force_constants=True, show_drift=False)
@@ -200,7 +169,9 @@ def phonondb_row(path: str | Path, *, symprec: float = 1e-3) -> Row:
     ionic = frequencies = None
     if phonon.dataset is not None and "first_atoms" in phonon.dataset:
         volume = float(atoms.get_volume())
-        ionic, frequencies = ionic_dielectric(born, _zone_centre(phonon), np.asarray(primitive.masses), volume)
+        constants = _zone_centre(phonon)
+        ionic = ionic_dielectric(born, constants, volume)
+        frequencies = vibrations(without_translations(constants), np.asarray(primitive.masses)).frequencies
         # Three modes are translations, at zero up to round-off; the next lowest decides.
         optical = np.delete(frequencies, np.argsort(np.abs(frequencies))[:3])
         if optical.size and optical.min() < _SOFT:

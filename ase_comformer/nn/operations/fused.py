@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ase_comformer.nn.operations.message_sums import COMPONENTS, SumTopology
 from ase_comformer.nn.operations.sparse import SparsePattern
+from ase_comformer.nn.operations.sum_topology import COMPONENTS, SumTopology
 
 _MOMENTS = sum(COMPONENTS)
 _FEATURES = 8

@@ -16,8 +16,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.architectures.potential import NodeOutputs, Potential, derivatives
-from ase_comformer.nn.operations.message_sums import SumTopology
-from ase_comformer.training.engines.fused import fused_topology
+from ase_comformer.nn.operations.fused import fused_topology
+from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, batch_of, frame_losses, tensors_of
 
 Outputs = tuple[Tensor, dict[str, tuple[Tensor, Tensor]], list[Tensor]]

@@ -1,0 +1,96 @@
+"""A model in memory with all that is derived from its weights, shared by every calculator of the process.
+
+A calculator has settings and results of its own and nothing else: weights, stacked networks, rearranged potentials and
+what the most recent structures have left (neighbour lists, space groups, graphs) are here, the last in a store that
+forgets the oldest. So a thousand calculators that are kept for their results cost little more than one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, cast
+
+from ase.data import atomic_numbers
+from torch import nn
+
+from ase_comformer.inference.potential_ensemble import QUANTITIES, PotentialEnsemble
+from ase_comformer.inference.recent import Recent
+from ase_comformer.models.registry import Model, load_model
+from ase_comformer.nn.architectures.potential import Potential
+from ase_comformer.nn.ensemble import Ensemble
+
+#: Structures, of different calculators, whose neighbour lists or graphs are kept.
+REMEMBERED = 16
+
+
+class LoadedModel:
+    """Weights and what is derived from them; reading it from several threads is safe.
+
+    Args:
+        model: frozen networks by property.
+
+    Attributes:
+        ensemble: evaluates the networks of crystal properties.
+        potentials: evaluates the energy surface, None without one.
+        properties: names of everything that can be asked for.
+        moving: memories of evaluators of the energy surface.
+        prepared: the last crystals with their graphs.
+        reference_energies: eV per atom of elements in their reference structures (``elements``), as asked for.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.ensemble = Ensemble()
+        surface = {
+            name: cast(Sequence[Potential], model.entries(name))
+            for name in ("energy", "forces", "stress")
+            if name in model.members
+        }
+        self.potentials = PotentialEnsemble(surface) if surface else None
+        self.potential_properties = self.potentials.properties if self.potentials else ()
+        others = (name for name in model.properties if name not in self.potential_properties)
+        self.properties: tuple[str, ...] = (*self.potential_properties, *others)
+        self.moving: Recent[Any] = Recent(REMEMBERED)
+        self.prepared: Recent[Any] = Recent(REMEMBERED)
+        self.reference_energies: dict[int, float | None] = {}
+        self._covered: dict[str, frozenset[int]] = {}
+        self._networks: dict[tuple[str, ...], dict[nn.Module, list[str]]] = {}
+
+    def covered(self, name: str) -> frozenset[int]:
+        """Atomic numbers that all networks behind a property know."""
+        if name not in self._covered:
+            self._covered[name] = frozenset(atomic_numbers[symbol] for symbol in self.elements(name))
+        return self._covered[name]
+
+    def elements(self, name: str) -> frozenset[str]:
+        """Chemical symbols that all networks behind a property were trained on."""
+        return self.model.elements(self.source(name))
+
+    def source(self, name: str) -> str:
+        """The entry of the model that a property comes from: atomic energies, for instance, from the energy."""
+        if name in self.model.members:
+            return name
+        quantity = QUANTITIES.get(name, name)
+        return quantity if quantity in self.model.members else "energy"
+
+    def networks(self, names: tuple[str, ...]) -> dict[nn.Module, list[str]]:
+        """Networks behind crystal properties -> those that each is asked for, so that shared trunks run once."""
+        if names not in self._networks:
+            found: dict[nn.Module, list[str]] = {}
+            for name in names:
+                for network in self.model.entries(name):
+                    found.setdefault(network, []).append(name)
+            self._networks[names] = found
+        return self._networks[names]
+
+
+def loaded_model(name: str, device: str, dtype: str) -> LoadedModel:
+    """Load a model, or find it in memory; arguments and errors as ``models.registry.load_model``."""
+    return _derived(load_model(name, device, dtype))
+
+
+@functools.lru_cache(maxsize=8)
+def _derived(model: Model) -> LoadedModel:
+    """Cached as models are: the same object for the same model."""
+    return LoadedModel(model)

@@ -1,0 +1,91 @@
+"""What a prediction is: values by property, what could not be computed and why, and what the structure is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ase_comformer.crystals.space_group import SpaceGroup
+from ase_comformer.properties.registry import PropertyName, ShippedProperty
+
+Array = NDArray[np.float64]
+Names: TypeAlias = Sequence[ShippedProperty | PropertyName] | ShippedProperty | PropertyName
+"""What ``properties=`` takes: one name or several, those that come with the package or registered ones."""
+
+
+class SymmetryRecord(TypedDict):
+    """The space group that tensors were evaluated with.
+
+    ``symprec`` is what was asked for, ``tolerance`` the one of spglib at which the group was found, and
+    ``idealisation_displacement`` (A) how far an atom was moved to its ideal place.
+    """
+
+    international: str
+    number: int
+    symprec: float
+    tolerance: float
+    idealisation_displacement: float
+
+
+class Prediction(TypedDict, total=False):
+    """Results of one structure; properties that were registered by the user have their own names.
+
+    Arrays are float64 in the documented shape and unit (``tensors.PROPERTIES``), in the Cartesian frame and atom order
+    of the input. ``errors`` has a message for each property that was asked for and could not be computed, ``error``
+    is there only where nothing could be. ``status`` says what the structure is as far as tensors per volume are
+    concerned ("ok" for a bulk crystal), ``symmetry`` which group was enforced; both come with tensors only.
+    """
+
+    energy: float
+    free_energy: float
+    energies: Array
+    forces: Array
+    stress: Array
+    energy_uncertainty: float
+    forces_uncertainty: Array
+    dielectric_tensor: Array
+    static_dielectric_tensor: Array
+    born_effective_charges: Array
+    piezoelectric_tensor: Array
+    elastic_tensor: Array
+    formation_energy: float
+    status: str
+    symmetry: SymmetryRecord
+    errors: dict[str, str]
+    error: str
+
+
+Result = dict[str, Any]
+"""A ``Prediction``, or one with properties that were registered by the user."""
+
+METADATA = ("status", "symmetry", "errors", "error")
+"""Keys of a result that are no properties."""
+
+
+def symmetry_record(group: SpaceGroup) -> SymmetryRecord:
+    """The record of an enforced space group; JSON-able."""
+    return {
+        "international": group.international,
+        "number": group.number,
+        "symprec": group.symprec,
+        "tolerance": group.tolerance,
+        "idealisation_displacement": group.idealisation_displacement,
+    }
+
+
+def message_of(error: Exception) -> str:
+    """An error as one text, with its kind."""
+    return f"{type(error).__name__}: {error}"
+
+
+def with_errors(result: Result, errors: dict[str, Exception], asked: tuple[str, ...]) -> Result:
+    """``result`` with a message for each property that failed, and one for all where nothing could be computed."""
+    if not errors:
+        return result
+    result["errors"] = {name: message_of(errors[name]) for name in asked if name in errors}
+    if len(errors) == len(asked):
+        result["error"] = next(iter(result["errors"].values()))
+    return result

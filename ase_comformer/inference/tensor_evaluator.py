@@ -1,0 +1,97 @@
+"""Crystal properties of prepared crystals: networks, means over members, symmetry.
+
+Nothing here remembers structures, so it serves any number of calculators and threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+from torch import nn
+
+from ase_comformer.crystals.space_group import SpaceGroup
+from ase_comformer.devices import shielded_device
+from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
+from ase_comformer.inference.loaded_model import LoadedModel
+from ase_comformer.inference.plausibility import require_plausible
+from ase_comformer.inference.prepared import PreparedCrystal
+from ase_comformer.inference.results import Result
+from ase_comformer.properties.registry import tensor_property
+from ase_comformer.tensors.symmetry_report import project, symmetry_residual
+
+logger = logging.getLogger(__name__)
+
+RESIDUAL_WARNING = 1e-3
+"""Relative symmetry residual of a network output above which a warning is logged; float32 rounding stays far below."""
+
+
+class TensorEvaluator:
+    """Evaluates the networks of a model on crystals.
+
+    Args:
+        loaded: the model.
+        device: where it is.
+        dtype: its precision.
+    """
+
+    def __init__(self, loaded: LoadedModel, device: torch.device, dtype: torch.dtype) -> None:
+        self.loaded, self.device, self.dtype = loaded, device, dtype
+
+    def evaluate(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
+        """Properties in their documented form, projected onto what the space group allows where there is one."""
+        results = self.outputs(crystals, names)
+        for crystal, result in zip(crystals, results, strict=True):
+            for name in names:
+                if tensor_property(name).rank == 0 and not tensor_property(name).per_atom:
+                    result[name] = float(result[name])
+                elif crystal.group is not None and tensor_property(name).rank > 0:
+                    result[name] = _projected(name, result[name], crystal.atoms, crystal.group)
+        return results
+
+    def outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
+        """Mean network outputs on the input atoms, not projected."""
+        batches: dict[Hashable, CrystalGraph] = {}
+
+        def batch_of(network: nn.Module) -> tuple[Hashable, CrystalGraph]:
+            graphs = [crystal.graph(network) for crystal in crystals]
+            key = (network.graph_settings, any(graph.is_reduced for graph in graphs))
+            if key not in batches:
+                with shielded_device("cpu"):
+                    joined = collate(graphs)
+                batches[key] = joined.to(dtype=self.dtype, device=self.device)
+            return key, batches[key]
+
+        networks = self.loaded.networks(tuple(names))
+        means: list[Result] = [{} for _ in crystals]
+        with torch.inference_mode(), shielded_device(str(self.device)):
+            means_of = self.loaded.ensemble.means(networks, batch_of)
+        for name, mean_of in means_of.items():
+            values = mean_of.to("cpu", torch.float64).numpy()
+            parts: Any = values
+            if tensor_property(name).per_atom:
+                counts = [len(crystal.evaluated) for crystal in crystals]
+                parts = np.split(values, np.cumsum(counts)[:-1])
+            for crystal, mean, part in zip(crystals, means, parts, strict=True):
+                mean[name] = crystal.to_input(name, np.asarray(part))
+        for crystal, mean in zip(crystals, means, strict=True):
+            require_plausible(mean, crystal.atoms)
+        return means
+
+
+def _projected(name: str, raw: NDArray[np.float64], atoms: Atoms, group: SpaceGroup) -> NDArray[np.float64]:
+    projected = project(name, raw, group)
+    residual = symmetry_residual(name, raw, projected)
+    if residual > RESIDUAL_WARNING:
+        logger.warning(
+            "%s of %s: the network output violates %s by %.2g of its norm; the projected tensor is returned",
+            *(name, atoms.get_chemical_formula(), group.international, residual),
+        )
+    # What rounding leaves of forbidden components is shown as the zero that it is.
+    projected[np.abs(projected) < 1e-14 * np.abs(projected).max(initial=0.0)] = 0.0
+    return projected

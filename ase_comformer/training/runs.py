@@ -1,0 +1,56 @@
+"""A training run from a TOML file: its folder, its log, and the trainer that suits its device."""
+
+import logging
+from pathlib import Path
+
+from rich.logging import RichHandler
+
+from ase_comformer.errors import UnknownNameError
+from ase_comformer.training.config import TrainingConfig, copy_config
+from ase_comformer.training.engines.captured import CapturedTrainer
+from ase_comformer.training.engines.distributed import Processes
+from ase_comformer.training.engines.trainer import TASKS, Trainer
+from ase_comformer.training.tasks.frame_task import FrameTask
+
+
+def run(config_path: Path) -> None:
+    """Train what a TOML file describes, logging to the terminal and to ``OUTPUT/NAME/train.log``.
+
+    Args:
+        config_path: TOML file with the fields of ``TrainingConfig``.
+    """
+    config = TrainingConfig.read(Path(config_path))
+    directory = Path(config.output) / config.name
+    directory.mkdir(parents=True, exist_ok=True)
+    copy_config(Path(config_path), directory / "config.toml")
+    if Processes().rank == 0:
+        _log_to(directory / "train.log")
+    trainer(config).fit()
+
+
+def trainer(config: TrainingConfig) -> Trainer:
+    """The trainer of a run: step by step on a CPU, captured on a GPU.
+
+    Raises:
+        UnknownNameError: a device that is not here, or one for which an architecture has no training.
+        ValueError: several processes on a GPU.
+    """
+    if config.device == "cpu":
+        return Trainer(config)
+    if TASKS.get(config.architecture) is not FrameTask:
+        raise UnknownNameError(
+            f"device {config.device!r} trains {', '.join(TASKS)} only, not {config.architecture}: use device = 'cpu'"
+        )
+    if Processes().count > 1:
+        raise ValueError(f"a run on {config.device!r} is one process: start it without torchrun")
+    return CapturedTrainer(config)
+
+
+def _log_to(path: Path) -> None:
+    """Log to the terminal and to a file."""
+    to_file = logging.FileHandler(path)
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    package = logging.getLogger("ase_comformer")
+    package.setLevel(logging.INFO)
+    for handler in (to_file, RichHandler(show_path=False)):
+        package.addHandler(handler)
