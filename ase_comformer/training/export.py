@@ -127,6 +127,12 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "citation": "J. Riebesell et al., Nat. Mach. Intell. 7, 836 (2025), doi:10.1038/s42256-025-01055-1; "
         "MatPES, arXiv:2503.04070",
     },
+    "apart": {
+        "source": "pairs of large atoms (alkali, alkaline-earth metals, Eu, Yb) more than 6.4 A apart, made here: the "
+        "energy is that of isolated atoms (training/data/isolated.py)",
+        "licence": "none needed; energies of isolated atoms from MatPES, BSD-3",
+        "citation": "MatPES, arXiv:2503.04070",
+    },
     "polymorphs": {
         "source": "PBE energies of relaxed polymorphs of the elements (Materials Project, through matcalc)",
         "licence": "matcalc BSD-3; Materials Project CC BY 4.0",
