@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from ase_comformer.inference.batches import predict_iter as predict_iter
     from ase_comformer.models.registry import available_models as available_models
     from ase_comformer.models.registry import load_model as load_model
+    from ase_comformer.workflows.response import respond as respond
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
 _EXPORTS = {
     "GMTNetCalculator": "calculator",
     "predict": "inference.batches",
     "predict_iter": "inference.batches",
+    "respond": "workflows.response",
     "available_models": "models.registry",
     "load_model": "models.registry",
     "InvalidStructureError": "errors",
@@ -37,6 +39,7 @@ __all__ = [  # noqa: RUF022, the calculator first
     "GMTNetCalculator",
     "predict",
     "predict_iter",
+    "respond",
     "available_models",
     "load_model",
     "InvalidStructureError",
