@@ -94,6 +94,7 @@ class GMTNetCalculator(Calculator):
         "static_dielectric_tensor",
         "born_effective_charges",
         "piezoelectric_tensor",
+        "clamped_piezoelectric_tensor",
         "elastic_tensor",
         "formation_energy",
     ]

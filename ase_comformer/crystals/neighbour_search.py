@@ -27,7 +27,7 @@ MOST_IMAGES = 20_000
 #: A: coordinates beyond this have lost the digits that forces need.
 FARTHEST_COORDINATE = 1e6
 #: Neighbours of an atom, on the average, that a search may give: one atom per 0.5 A^3 has some 1,800 within 6 A.
-MOST_NEIGHBOURS = 2_000
+MOST_NEIGHBOURS = 6_000
 #: Boxes of one cut-off that a search may be divided into; vesin's own limit is 100,000, where some versions divide by
 #: zero if one direction has a single box.
 _MOST_BOXES = 50_000

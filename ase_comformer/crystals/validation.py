@@ -25,7 +25,7 @@ TOUCHING = 0.1
 _SEARCH = 1.5
 """Smallest cut-off (Å) of the neighbour search."""
 
-SMALLEST_VOLUME = 0.5
+SMALLEST_VOLUME = 1.0
 """A crystal with less volume per atom (Å³) is refused: carbon at 1 TPa has 2.5, hydrogen at 500 GPa 1.4."""
 
 _FLAT = 1e-6

@@ -50,6 +50,7 @@ class Prediction(TypedDict, total=False):
     static_dielectric_tensor: Array
     born_effective_charges: Array
     piezoelectric_tensor: Array
+    clamped_piezoelectric_tensor: Array
     elastic_tensor: Array
     formation_energy: float
     status: str

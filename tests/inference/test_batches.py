@@ -24,6 +24,7 @@ ALL = (
     "born_effective_charges",
     "elastic_tensor",
     "piezoelectric_tensor",
+    "clamped_piezoelectric_tensor",
     "formation_energy",
 )
 EXACT = {"rtol": 0, "atol": 1e-9}

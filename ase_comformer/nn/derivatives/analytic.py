@@ -116,7 +116,8 @@ class AnalyticPotential:
             assert self.network.dipole is not None
             first, last = _ends_of(self.network.dipole)
             gates = linear(silu(linear(found.scalars, first.weight, first.bias)), last.weight, last.bias)
-            dipoles = on_atoms(graph, (gates * found.features[:3]).sum(2).t())
+            own = (gates * found.features[:3]).sum(2).t()
+            dipoles = on_atoms(graph, limited(own, self.network.dipole_limit))
             energies = energies + dipole_interaction(graph, dipoles).energies
         return energies, found.scalars[graph.atom_node]
 

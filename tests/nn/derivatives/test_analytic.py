@@ -66,6 +66,8 @@ def test_dipoles_that_saturate() -> None:
         expected = derivatives(bounded, graph)
         found = AnalyticPotential(bounded).derivatives(graph, [SumTopology.from_graph(graph)])
         assert_same(found, expected, name != "wire")
+        alone, _ = AnalyticPotential(bounded).energies(graph, [SumTopology.from_graph(graph)])
+        torch.testing.assert_close(alone, found.energies, rtol=0, atol=0)
         if expected.dipoles is not None:
             sizes = expected.dipoles.norm(dim=1)
             assert (sizes < 0.002).all()

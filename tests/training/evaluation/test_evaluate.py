@@ -87,9 +87,19 @@ def piezo(index, count):
     }  # fmt: skip
 
 
+def clamped(index, count):
+    born = [(np.eye(3) * sign).tolist() for sign in (1, -1, *[0] * (count - 2))]
+    return {
+        "e_electronic": (np.eye(3) * 3).tolist(), "born": born, "e_ionic": np.eye(3).tolist(),
+        "e_clamped": np.full((3, 6), 0.1).tolist(), "clamped_norm": 0.5, "ambiguous": False, "alternatives": [],
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     directory = tmp_path_factory.mktemp("data")
+    for dataset in ("dielectric_mpdfpt", "piezo_clamped_jarvis"):
+        write(directory, dataset, clamped)
     for dataset, make in (("dielectric_born", born), ("elastic_mp", elastic), ("piezo_mp", piezo)):
         rows = write(directory, dataset, make)
         assert {"train", "test"} <= {row["split"] for row in rows}
