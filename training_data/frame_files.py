@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 LARGEST_FORCE, LARGEST_STRESS, SHORTEST_PAIR = 20.0, 0.5, 0.55  # eV/A, eV/A^3, A, of frames that are kept
+SEVERITY = ("train", "val", "test", "withheld")  # the last of these among a frame's hosts is its split
 LARGEST_VOLUME = 2800.0  # A^3; a larger cell has too many waves for a batch
 
 
@@ -67,16 +68,25 @@ def fit_for_training(atoms: Atoms, forces: np.ndarray, stress: np.ndarray) -> bo
     return bool(distances.min(initial=np.inf) > SHORTEST_PAIR)
 
 
+def known_already(atoms: Atoms, seen: set[bytes]) -> bool:
+    """Whether the very same structure has been here before; it is remembered."""
+    key = np.concatenate([atoms.numbers, atoms.positions.round(4).ravel(), atoms.cell.array.round(4).ravel()]).tobytes()
+    known = key in seen
+    seen.add(key)
+    return known
+
+
 def join(name: str, paths: list[Path]) -> None:
     """Write ``NAME_frames.npz``; of hypothetical crystals of one formula and size the first is kept.
 
-    Nothing withheld is; formulas of val and test among varied frames only, for measuring.
+    Nothing withheld is; what has a formula or a host of val or test among varied and weak frames only, for measuring.
     """
     from ase_comformer.training.data.records import split_of
 
-    splits = ("train", "val", "test") if name == "varied" else ("train",)
+    splits = ("train", "val", "test") if name in ("varied", "weak") else ("train",)
     kept: dict[str, list[Any]] = {}
     first: dict[tuple[str, int], str] = {}
+    seen: set[bytes] = set()
     for path in paths:
         data = dict(np.load(path))
         slices, groups = [slice(a, b) for a, b in itertools.pairwise(data["ptr"])], data["base_id"].tolist()
@@ -89,7 +99,9 @@ def join(name: str, paths: list[Path]) -> None:
             rows, group = slices[k], groups[k]
             formula = frames[k].get_chemical_formula(empirical=True)
             repeated = name == "substituted" and first.setdefault((formula, len(frames[k])), group) != group
-            if repeated or split_of(formula) not in splits:
+            hosts = str(data["hosts"][k]).split() if "hosts" in data else []
+            split = max((split_of(host) for host in (formula, *hosts)), key=SEVERITY.index)
+            if repeated or split not in splits or (name == "weak" and known_already(frames[k], seen)):
                 continue
             values = {
                 "numbers": data["numbers"][rows],
@@ -99,10 +111,12 @@ def join(name: str, paths: list[Path]) -> None:
                 "energy": data["energy"][k],
                 "stress": data["stress"][k],
                 "formula": formula,
-                "split": split_of(formula),
+                "split": split,
                 "variant": data["variant"][k],
                 "base_id": group,
             }
+            if hosts:
+                values["hosts"] = " ".join(hosts)
             for key, value in values.items():
                 kept.setdefault(key, []).append(value)
     per_atom = ("numbers", "positions", "forces")

@@ -5,6 +5,7 @@
     python training_data/make_frames.py strained SEED FILE.npz ...           # this project's environment
     python training_data/make_frames.py strained-hypothetical SEED CRYSTALS FILE.npz ...
     python training_data/make_frames.py varied SEED CRYSTALS SPLIT FILE.npz ...  # this project's environment
+    python training_data/make_frames.py weak SEED PART SPLIT FILE.npz ...    # this project's environment
     python training_data/make_frames.py label FILE.npz ... TEACHER           # environment of TEACHER/setup.sh
     python training_data/make_frames.py join NAME FILE.npz ...               # this project's environment
 
@@ -15,9 +16,11 @@ training crystals of up to twelve atoms over the files, each strained a little o
 elastic constants are made of; ``strained-hypothetical`` does so with simple metals and alloys, with molecules in boxes
 and with crystals made by exchanging elements of those with published elastic constants. ``varied`` makes slabs,
 defects, clusters, molecules, hot crystals, crystals pulled apart (``varied.py``) and isolated atoms, of formulas of one
-split. ``label`` adds energies, forces and stresses of the potential in the folder TEACHER (``teacher.py``,
-``Teacher.label``) to the files. ``join`` keeps what is fit for training and writes ``NAME_frames.npz`` beside this
-script, in the layout of ``labelled_frames.npz`` of the data package (``frame_files.py``).
+split. ``weak`` makes what the potential knew too little of (``weak.py``), its PART one of ``weak_compounds.PARTS``; for
+val and test a few hundred frames for measuring. ``label`` adds energies, forces and stresses of the potential in the
+folder TEACHER (``teacher.py``, ``Teacher.label``) to the files. ``join`` keeps what is fit for training and writes
+``NAME_frames.npz`` beside this script, in the layout of ``labelled_frames.npz`` of the data package
+(``frame_files.py``).
 """
 
 import itertools
@@ -300,6 +303,25 @@ def write_varied(seed: int, count: int, split: str, paths: list[Path]) -> None:
         write([frame for k in order[part :: len(paths)] for frame in made[k]], path)
 
 
+def write_weak(seed: int, part: str, split: str, paths: list[Path]) -> None:
+    """Families of ``weak.py``, ``weak_surfaces.py`` and ``weak_compounds.py``, without labels, over the files."""
+    from weak import Source, polymorphs_of
+    from weak_compounds import kept_families
+
+    from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.training.data.records import data_folder, split_of
+
+    warnings.filterwarnings("ignore", category=UserWarning)
+    random, known = np.random.default_rng(seed), undistorted(LARGEST_LIGHT_PARENT, split)
+    source = Source(split, known, Predictor(), random, polymorphs_of(data_folder(None)), split_of)
+    families = kept_families(part, source)
+    order = random.permutation(len(families))
+    for number, path in enumerate(paths):
+        chosen = [(int(k), families[k]) for k in order[number :: len(paths)]]
+        made = [(atoms, f.kind, f"{f.kind}-{seed}-{k}") for k, f in chosen for atoms in f.frames]
+        write(made, path, hosts=np.array([" ".join(family.hosts) for _, family in chosen for _ in family.frames]))
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["substituted", seed, count, path]:
@@ -312,6 +334,8 @@ if __name__ == "__main__":
             write_strained_hypothetical(int(seed), int(count), [Path(path) for path in paths])
         case ["varied", seed, count, split, *paths]:
             write_varied(int(seed), int(count), split, [Path(path) for path in paths])
+        case ["weak", seed, part, split, *paths]:
+            write_weak(int(seed), part, split, [Path(path) for path in paths])
         case ["label", *paths, folder]:
             label([Path(path) for path in paths], Path(folder))
         case ["join", name, *paths]:

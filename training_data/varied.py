@@ -125,21 +125,24 @@ KINDS = {
 }
 
 
-def heated(batch: list[Atoms], predictor: Any, random: Random, steps: int = 60) -> np.ndarray:
-    """Langevin dynamics at 300 to 3000 K, each crystal at a temperature of its own, all at once.
+def heated(
+    batch: list[Atoms], predictor: Any, random: Random, steps: int = 60, decades: tuple[float, float] = (2.5, 3.5)
+) -> np.ndarray:
+    """Langevin dynamics, each crystal at a temperature of its own, all at once.
 
     Args:
         batch: changed in place.
         predictor: of forces.
         random: of temperatures, velocities and kicks.
         steps: of 2 fs.
+        decades: logarithms of the lowest and the highest temperature in K.
 
     Returns:
         (B,) whether the potential refused none of the steps.
     """
     count = np.array([len(atoms) for atoms in batch])
     mass = np.concatenate([atoms.get_masses() for atoms in batch])[:, None]
-    thermal = np.sqrt(units.kB * np.repeat(10 ** random.uniform(2.5, 3.5, len(batch)), count)[:, None] / mass)
+    thermal = np.sqrt(units.kB * np.repeat(10 ** random.uniform(*decades, len(batch)), count)[:, None] / mass)
     velocity = thermal * random.normal(size=(len(mass), 3))
     step, kept = TIME_STEP * units.fs, np.exp(-TIME_STEP * FRICTION)
     failed = np.zeros(len(batch), dtype=bool)

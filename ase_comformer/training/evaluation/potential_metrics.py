@@ -113,11 +113,13 @@ def potential_sections(
     for kind in np.unique(dft.kind):
         yield _section("energy_frames", str(kind), name, dft, found, np.flatnonzero(dft.kind == kind))
     yield _harmonic(name, networks, _covered(load_frames("harmonic", (split,), folder), elements))
-    if file_of("varied", data_folder(folder)).exists():  # not in wheels
-        varied = _covered(load_frames("varied", (split,), folder), elements)
-        found = predict_frames(networks, varied)
-        for kind in np.unique(varied.kind):
-            yield _section("varied_frames", str(kind), name, varied, found, np.flatnonzero(varied.kind == kind))
+    for source in ("varied", "weak"):
+        if file_of(source, data_folder(folder)).exists():  # not in wheels
+            frames = _covered(load_frames(source, (split,), folder), elements)
+            found = predict_frames(networks, frames)
+            for kind in np.unique(frames.kind):
+                rows = np.flatnonzero(frames.kind == kind)
+                yield _section(f"{source}_frames", str(kind), name, frames, found, rows)
 
 
 def _section(
