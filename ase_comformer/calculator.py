@@ -223,7 +223,7 @@ class GMTNetCalculator(Calculator):
             self._compute(self._current(atoms), tuple(properties))
 
     def calculate_properties(self, atoms: Any, properties: Sequence[str]) -> Properties:
-        """As ASE's, but with the reason where a property cannot be computed."""
+        """Compute properties as ASE does, but with the reason where a property cannot be computed."""
         values = {name: self.get_property(name, atoms) for name in properties}
         return Properties({**self.export_properties(), **values})
 
@@ -306,7 +306,7 @@ class GMTNetCalculator(Calculator):
         return ieee_frame(value, atoms, name, symprec=self.parameters["symprec"])
 
     def symmetry_report(self, atoms: Any = None, properties: Sequence[str] | None = None) -> SymmetryReport:
-        """What the space group allows of each tensor, and what the network says of the structure as it is.
+        """Report what the space group allows of each tensor, and what the network says of the structure as it is.
 
         Args:
             atoms: crystal; by default the one of the last calculation.

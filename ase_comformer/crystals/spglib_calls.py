@@ -110,7 +110,7 @@ def niggli_reduce(cell: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 def setting_type(hall_number: int) -> Any:
-    """What spglib's table says of a Hall setting, 1 to 530: ``number``, ``international_full``, ``choice``, ..."""
+    """Give what spglib's table says of a Hall setting, 1 to 530: ``number``, ``international_full``, ``choice``, ..."""
     return _called(spglib.get_spacegroup_type, hall_number)
 
 

@@ -55,7 +55,7 @@ class ReciprocalVectors:
 
 
 def batched_reciprocal_vectors(cells: NDArray[np.float64], cutoff: float) -> ReciprocalVectors:
-    """Of cells (B, 3, 3) in A that are periodic in three directions; ``cutoff`` in 1/A."""
+    """Find those of cells (B, 3, 3) in A that are periodic in three directions; ``cutoff`` in 1/A."""
     vector = _half_of_the_lattice(cells, cutoff)
     length = np.linalg.norm(vector, axis=2)
     inside = (length < cutoff) & (length > 0)
@@ -92,7 +92,7 @@ def _half_of_the_lattice(cells: NDArray[np.float64], cutoff: float) -> NDArray[n
 
 
 def structure_reciprocal_vectors(atoms: Atoms, cutoff: float) -> ReciprocalVectors:
-    """Of one structure with any ``pbc``; B = 1, and no reciprocal vectors where there is no periodic direction."""
+    """Find those of a structure with any ``pbc``; B = 1, and none where there is no periodic direction."""
     if atoms.pbc.all():
         return _kept_reciprocal_vectors(without_skew(atoms.cell.array)[0].tobytes(), cutoff)
     if not atoms.pbc.any():
@@ -115,7 +115,7 @@ def reciprocal_tensors(reciprocal_vectors: ReciprocalVectors) -> dict[str, Tenso
 
 
 def reciprocal_fields(atoms: Atoms, cutoff: float) -> dict[str, Tensor]:
-    """What the graph of a structure has of reciprocal vectors, in float64; nothing where the cut-off is zero."""
+    """Make what the graph of a structure has of reciprocal vectors, in float64; nothing where the cut-off is zero."""
     if not cutoff:
         return {}
     return {

@@ -63,7 +63,7 @@ class _Memory:
     sums: dict[int, tuple[CrystalGraph, list[SumTopology]]] = field(default_factory=dict)
 
     def topologies_of(self, graph: CrystalGraph) -> list[SumTopology]:
-        """Those of the last call while neighbours stay the same."""
+        """Return those of the last call while neighbours stay the same."""
         if graph.is_reduced:
             return sum_topologies(graph)
         for number, (last, topologies) in self.sums.items():
@@ -153,7 +153,7 @@ class PotentialEvaluator:
     def evaluate_batch(
         self, crystals: Sequence[PreparedStructure], names: Sequence[str] | None = None, *, warn: Warn | None = None
     ) -> list[dict[str, Any]]:
-        """As ``PotentialEnsemble.evaluate_batch``."""
+        """Evaluate as ``PotentialEnsemble.evaluate_batch``."""
         return self.ensemble.evaluate_batch(crystals, names, warn=warn)
 
     def _reduced(self, atoms: Atoms, memory: _Memory) -> PreparedStructure | None:

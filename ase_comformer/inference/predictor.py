@@ -233,7 +233,7 @@ class Predictor:
         return self.preparer.prepare(atoms, names)
 
     def evaluate_one(self, crystal: PreparedCrystal, names: Sequence[str]) -> tuple[Result, Errors]:
-        """Of one prepared crystal; where all names together fail, each is tried."""
+        """Evaluate one prepared crystal; where all names together fail, each is tried."""
         if not names:
             return {}, {}
         try:
@@ -302,7 +302,7 @@ class Predictor:
         return None
 
     def symmetry_report(self, atoms: Any, properties: Names | None = None) -> SymmetryReport:
-        """What the space group allows, and what the network says of the structure as it is (not idealised).
+        """Report what the space group allows, and what the network says of the structure as it is (not idealised).
 
         Args:
             atoms: crystal.

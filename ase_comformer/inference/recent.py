@@ -31,7 +31,7 @@ class Recent(Generic[T]):
         self._lock = threading.Lock()
 
     def of(self, token: object, fresh: Callable[[], T]) -> T:
-        """What the owner of ``token`` remembers, or what ``fresh`` makes."""
+        """Return what the owner of ``token`` remembers, or what ``fresh`` makes."""
         with self._lock:
             found = self._kept.pop(token, None)
             found = fresh() if found is None else found
@@ -40,7 +40,7 @@ class Recent(Generic[T]):
         return found
 
     def get(self, token: object) -> T | None:
-        """What the owner of ``token`` remembers, None where that was forgotten."""
+        """Return what the owner of ``token`` remembers, None where that was forgotten."""
         with self._lock:
             found = self._kept.get(token)
             if found is not None:

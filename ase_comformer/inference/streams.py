@@ -55,7 +55,7 @@ def stream(
     progress: bool = False,
     on_error: str = "record",
 ) -> Iterator[Result]:
-    """As :func:`ase_comformer.predict_iter`, with a predictor; arguments are checked at once."""
+    """Stream as :func:`ase_comformer.predict_iter`, with a predictor; arguments are checked at once."""
     names = predictor.checked(properties)
     if on_error not in ("record", "raise"):
         raise UnknownNameError(f"Unknown on_error {on_error!r}. Choose 'record' or 'raise'.")

@@ -89,7 +89,7 @@ def is_interacting(graph: CrystalGraph) -> bool:
 
 
 def dipole_interaction(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
-    """Of the dipoles (A, 3) in e A of a batch with reciprocal vectors; differentiable in the dipoles."""
+    """Sum the interaction of dipoles (A, 3) in e A of a batch with reciprocal vectors; differentiable in them."""
     found = _reciprocal_sum(graph, dipoles)
     for crystal, cutoff in _finite(graph):
         _add_pairs(found, graph, dipoles, torch.nonzero(graph.atom_crystal == crystal).flatten(), cutoff)

@@ -300,7 +300,7 @@ def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], paramete
 
 {sources}
 
-Formulas of the val, test and withheld parts of the split (SHA-256 rule, `training/data/records.py`) were not trained on;
+Formulas of the val, test and withheld parts of the split (SHA-256, `training/data/records.py`) were not trained on;
 choices were made on val. Not covered: magnetic order, spin-orbit coupling, Hubbard U (dielectric and Born
 charges), elements that are not listed in `{name}.json`.
 """

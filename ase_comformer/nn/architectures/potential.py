@@ -165,7 +165,7 @@ class Potential(nn.Module):
     def forward(
         self, graph: CrystalGraph, fidelity: Tensor | None = None, topology: SumTopology | None = None
     ) -> NodeOutputs:
-        """What ``derivatives`` differentiates.
+        """Compute what ``derivatives`` differentiates.
 
         Args:
             graph: plain or reduced.

@@ -130,7 +130,7 @@ class TensorNetwork(nn.Module):
         return cast(TensorNetwork, stack_networks([first, *networks[1:]]))
 
     def edge_geometry(self, graph: CrystalGraph) -> EdgeGeometry:
-        """What the network needs to know of the edges; independent of the parameters."""
+        """Compute what the network needs to know of the edges; independent of the parameters."""
         return self.trunk.edge_geometry(graph)
 
     def forward(

@@ -76,7 +76,7 @@ class AnalyticPotential:
     def derivatives(
         self, graph: CrystalGraph, topologies: Sequence[SumTopology], fidelity: Tensor | None = None
     ) -> PotentialResult:
-        """As ``potential.derivatives``.
+        """Compute what ``potential.derivatives`` does.
 
         Args:
             graph: plain or reduced.

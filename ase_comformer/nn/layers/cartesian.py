@@ -143,7 +143,7 @@ class CartesianLayer(nn.Module):
 
     @staticmethod
     def parameter_blocks(parameters: Mapping[str, Tensor]) -> dict[str, tuple[list[int], ...]]:
-        """Of the parameters that hold several maps: sizes of the blocks along each axis."""
+        """List, of the parameters that hold several maps, sizes of the blocks along each axis."""
         scalars, vectors = len(parameters["scalar_message.weight"]), len(parameters["vector_message.weight"])
         messages = [scalars] + [vectors] * ((len(parameters["edge.bias"]) - scalars) // vectors)
         hidden, update = parameters["edge.weight"].shape[1], len(parameters["update.0.weight"])
@@ -254,7 +254,7 @@ class CartesianTrunk(nn.Module):
 
     @property
     def geometry(self) -> tuple[float, int, int, float, tuple[float, ...]]:
-        """What ``edge_geometry`` depends on beside the graph: trunks that agree in it can share the result."""
+        """Name what ``edge_geometry`` depends on beside the graph: trunks that agree in it can share the result."""
         basis = self.radial_basis
         reach = () if self.reach is None else tuple(self.reach.tolist())
         return self.cutoff, basis.count, basis.power, self.mean_neighbours, reach

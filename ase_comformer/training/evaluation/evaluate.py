@@ -43,7 +43,7 @@ class Part:
 
 
 def evaluation_plan() -> list[Part]:
-    """What the registry says about evaluation; a property's further data sets come after all first ones.
+    """Collect what the registry says about evaluation; a property's further data sets come after all first ones.
 
     A property that names no data set is evaluated on the one that has its name.
     """

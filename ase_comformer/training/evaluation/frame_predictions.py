@@ -26,7 +26,7 @@ class Predicted:
     features: NDArray[np.floating]
 
     def take(self, chosen: NDArray[np.int64], atoms: NDArray[np.int64]) -> "Predicted":
-        """Those of some frames (k,), whose atoms are ``atoms``."""
+        """Choose those of some frames (k,), whose atoms are ``atoms``."""
         return Predicted(self.energy[chosen], self.forces[atoms], self.stress[chosen], self.features[atoms])
 
 

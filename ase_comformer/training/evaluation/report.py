@@ -121,7 +121,7 @@ class Evaluation:
         }
 
     def card_metrics(self) -> dict[str, Any]:
-        """What a model card keeps: the figures of the model and the baselines, not of compared models."""
+        """Return what a model card keeps: the figures of the model and the baselines, not of compared models."""
         failed = {dataset: len(messages) for dataset, messages in self.failures.get(self.model, {}).items()}
         return {
             "split": self.split,

@@ -94,7 +94,7 @@ class FrameBatch:
 
 
 def labels_of(frames: Frames) -> dict[str, NDArray[Any]]:
-    """What ``FrameBatch`` carries of each frame and atom beside the graph, zero where it is unknown."""
+    """Collect what ``FrameBatch`` carries of each frame and atom beside the graph, zero where it is unknown."""
     known = {
         "has_forces": np.isfinite(frames.forces[frames.start, 0]),
         "has_energy": np.isfinite(frames.energy),
@@ -154,7 +154,7 @@ def tensors_of(batch: FrameBatch) -> dict[str, Tensor]:
 
 
 def batch_of(tensors: dict[str, Tensor]) -> FrameBatch:
-    """What ``tensors_of`` took apart."""
+    """Join what ``tensors_of`` took apart."""
     graph = {name.removeprefix("graph."): value for name, value in tensors.items() if name.startswith("graph.")}
     own = {name: value for name, value in tensors.items() if not name.startswith("graph.")}
     return FrameBatch(graph=CrystalGraph(**graph), **own)
@@ -175,7 +175,7 @@ def frame_losses(found: PotentialResult, batch: FrameBatch) -> dict[str, tuple[T
         return values.new_zeros(batch.has_forces.shape[0]).index_add(0, owner, values) / count
 
     def of_partner(values: Tensor) -> Tensor:
-        """Those of the same atom in the other frame of a pair; zero for single frames."""
+        """Find those of the same atom in the other frame of a pair; zero for single frames."""
         return torch.cat([values, torch.zeros_like(values[:1])])[batch.partner]
 
     error = found.forces - batch.forces
