@@ -24,7 +24,8 @@ from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.demo.reference_values import Reference, ReferenceCrystal, Source, component_index, reference_crystals
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.plotting.parity import MISSING, ParityPanel, panel_figure
+from ase_comformer.plotting.parity import ParityPanel, panel_figure
+from ase_comformer.plotting.style import MISSING
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.symmetry_report import symmetry_report
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ase_comformer.plotting.style import COLOURS, GUIDE_COLOUR, new_figure, saved, styled
 from ase_comformer.properties.registry import tensor_property
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MISSING = "matplotlib is not installed. Install the extra: pip install 'ase-comformer[plot]'."
+FloatArray = NDArray[np.float64]
 
 
 @dataclass
@@ -34,6 +35,7 @@ class ParityPanel:
         predicted: (n,) values on the vertical axis.
         groups: name of the group of each point (colour and legend); empty for one group.
         hollow: whether each point is drawn hollow; empty for none.
+        errors: (n,) expected errors of the predicted values, drawn as bars; empty for none.
         logarithmic: both axes; non-positive values are then left out.
         text: note inside the panel.
     """
@@ -46,26 +48,31 @@ class ParityPanel:
     hollow: Sequence[bool] = field(default=())
     logarithmic: bool = True
     text: str = ""
+    errors: ArrayLike = ()
 
-    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_], NDArray[np.bool_]]:
-        """Reference, predicted, groups and hollow of the points that can be drawn.
+    def arrays(self) -> tuple[FloatArray, FloatArray, NDArray[np.str_], NDArray[np.bool_], FloatArray]:
+        """Reference, predicted, groups, hollow and errors (zero where there are none) of the points that can be drawn.
 
         Raises:
-            ValueError: unequal lengths, or values that are not finite.
+            ValueError: unequal lengths, negative errors, or values that are not finite.
         """
         reference = np.asarray(self.reference, dtype=np.float64)
         predicted = np.asarray(self.predicted, dtype=np.float64)
         groups = np.asarray(self.groups if len(self.groups) else [""] * len(reference), dtype=str)
         hollow = np.asarray(self.hollow if len(self.hollow) else [False] * len(reference), dtype=bool)
-        lengths = [len(reference), len(predicted), len(groups), len(hollow)]
+        errors = np.asarray(self.errors, dtype=np.float64)
+        errors = errors if len(errors) else np.zeros(len(reference))
+        lengths = [len(reference), len(predicted), len(groups), len(hollow), len(errors)]
         if len(set(lengths)) > 1:
             raise ValueError(
-                f"Panel {self.title!r} has unequal lengths of reference, predicted, groups, hollow: {lengths}."
+                f"Panel {self.title!r} has unequal lengths of reference, predicted, groups, hollow, errors: {lengths}."
             )
-        if not (np.isfinite(reference).all() and np.isfinite(predicted).all()):
+        if not all(np.isfinite(values).all() for values in (reference, predicted, errors)):
             raise ValueError(f"Panel {self.title!r} has values that are not finite.")
+        if (errors < 0).any():
+            raise ValueError(f"Panel {self.title!r} has a negative expected error: {errors.min():g}.")
         shown = (reference > 0) & (predicted > 0) if self.logarithmic else np.full(len(reference), True)
-        return reference[shown], predicted[shown], groups[shown], hollow[shown]
+        return reference[shown], predicted[shown], groups[shown], hollow[shown], errors[shown]
 
 
 def panel_figure(
@@ -91,28 +98,22 @@ def panel_figure(
         ImportError: matplotlib is missing; the message says how to install it.
         ValueError: no panels, or a panel with inconsistent data.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(MISSING) from error
     if not panels:
         raise ValueError("panel_figure needs at least one panel.")
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(size * columns, size * rows + (0.4 if title else 0.0)), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     names = list(dict.fromkeys(name for panel in panels for name in panel.groups))
-    colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
-    for axis, panel in zip(axes, panels, strict=False):
-        _draw(axis, panel, colours, reference_label)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
-    if title:
-        figure.suptitle(title)
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    return figure
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(names)}
+    with styled():
+        figure, grid = new_figure(rows, columns, width=size * columns, height=size * rows + (0.4 if title else 0.0))
+        axes = grid.ravel()
+        for axis, panel in zip(axes, panels, strict=False):
+            _draw(axis, panel, colours, reference_label)
+        for axis in axes[len(panels) :]:
+            axis.set_visible(False)
+        if title:
+            figure.suptitle(title)
+        return saved(figure, path)
 
 
 def parity_figure(
@@ -143,15 +144,19 @@ def parity_figure(
 
 
 def _draw(axis: Axes, panel: ParityPanel, colours: dict[str, str], reference_label: str) -> None:
-    reference, predicted, groups, hollow = panel.arrays()
+    reference, predicted, groups, hollow, errors = panel.arrays()
     few = len(reference) < 60
+    if errors.any():
+        axis.errorbar(
+            reference, predicted, yerr=errors, fmt="none", ecolor=GUIDE_COLOUR, elinewidth=0.8, capsize=0, zorder=1
+        )
     for name in dict.fromkeys(groups.tolist()):
         member = groups == name
         for empty in (False, True):
             chosen = member & (hollow == empty)
             if not chosen.any():
                 continue
-            colour = colours.get(name, "C0")
+            colour = colours.get(name, COLOURS[0])
             # One entry in the legend per group, whether it has full points, hollow points or both.
             first = not empty or not (member & ~hollow).any()
             axis.scatter(
@@ -176,15 +181,14 @@ def _draw(axis: Axes, panel: ParityPanel, colours: dict[str, str], reference_lab
         else:
             margin = 0.06 * (high - low) + 1e-9
             low, high = low - margin, high + margin
-        axis.plot([low, high], [low, high], color="0.5", linewidth=0.8, zorder=0)
+        axis.plot([low, high], [low, high], color=GUIDE_COLOUR, linewidth=0.8, zorder=0)
         axis.set_xlim(low, high)
         axis.set_ylim(low, high)
     axis.set_aspect("equal", adjustable="box")
     unit = f" ({panel.unit})" if panel.unit else ""
-    axis.set_title(panel.title, fontsize=10)
-    axis.set_xlabel(f"{reference_label}{unit}", fontsize=9)
-    axis.set_ylabel(f"predicted{unit}", fontsize=9)
-    axis.tick_params(labelsize=8)
+    axis.set_title(panel.title)
+    axis.set_xlabel(f"{reference_label}{unit}")
+    axis.set_ylabel(f"predicted{unit}")
     if panel.text:
         axis.text(0.04, 0.96, panel.text, transform=axis.transAxes, va="top", fontsize=8)
     if any(groups):
