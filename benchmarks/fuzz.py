@@ -1,35 +1,40 @@
 """Structures of every bad kind through every door: no hang, no internal exception, no absurd number without an error.
 
-    python -m benchmarks.fuzz --count 5000 --seed 0
+    python -m benchmarks.fuzz --count 5000 --seed 0 --record fuzz.jsonl --minutes 60
 
 Each structure is asked for every property through one calculator that has seen all the others, through
 ``predict`` in one batch with its neighbours, and for its symmetry report. A query fails when it takes more than ten
 CPU seconds, when it raises something that the library does not document, when a number is not finite or is absurd
 (``LIMITS``), or when calculator and ``predict`` disagree. Prints a table per kind; exits with 1 on any failure.
-Structures are made from the seed and their number alone: ``--only 1234`` repeats one of them.
+Structures are made from the seed and their number alone: ``--only 1234`` repeats one of them, ``--start 2000`` leaves
+the first ones out. With ``--record`` each batch is written down when it is done, and the same command goes on where it
+was stopped (by ``--minutes`` or otherwise); the table is that of all recorded structures.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
+import signal
 import sys
 import time
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.build import bulk, fcc111, molecule, mx2
 
 from ase_comformer import GMTNetCalculator, predict
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
+from benchmarks.fuzz_structures import KINDS, made
 
-#: Seconds that one structure may take through all doors, and that one query may take.
-LONGEST_STRUCTURE, LONGEST_QUERY = 120.0, 10.0
+#: CPU seconds that one structure may take through all doors, and that one query may take. Seconds of the clock after
+#: which a process that computes nothing (a deadlock) is ended.
+LONGEST_STRUCTURE, LONGEST_QUERY, LONGEST_SLEEP = 120.0, 10.0, 1800.0
 #: Largest absolute values that are no absurdity, in the unit of each property; energies per atom. What may be large is
 #: the screened repulsion of nuclei 0.1 A apart.
 LIMITS: dict[str, float] = {
@@ -54,216 +59,6 @@ _DOCUMENTED_NAMES = ("InvalidStructureError", "UnknownElementError", "PropertyNo
 #: Relative difference of calculator and ``predict`` that float32 explains.
 AGREEMENT = 2e-3
 
-Generator = np.random.Generator
-
-
-def _prototype(rng: Generator) -> Atoms:
-    """A small healthy crystal."""
-    a = float(rng.uniform(0.97, 1.03))
-    choices = [
-        lambda: bulk("NaCl", "rocksalt", a=5.64 * a),
-        lambda: bulk("MgO", "rocksalt", a=4.21 * a, cubic=True),
-        lambda: bulk("GaAs", "zincblende", a=5.65 * a),
-        lambda: bulk("ZnO", "wurtzite", a=3.25 * a, c=5.2 * a, u=0.382),
-        lambda: bulk("Si", "diamond", a=5.43 * a),
-        lambda: bulk("CsCl", "cesiumchloride", a=4.12 * a),
-        lambda: bulk("Cu", "fcc", a=3.61 * a),
-        lambda: bulk("Mg", "hcp", a=3.21 * a, c=5.21 * a),
-        lambda: bulk("CaF2", "fluorite", a=5.46 * a),
-    ]
-    return choices[int(rng.integers(len(choices)))]()
-
-
-def _random_elements(rng: Generator, count: int) -> np.ndarray:
-    return rng.choice([1, 3, 6, 8, 9, 11, 12, 13, 14, 16, 17, 20, 22, 30, 31, 33, 38, 53, 55, 56, 82, 83], count)
-
-
-def _random_cell(rng: Generator, length: float) -> np.ndarray:
-    return length * (np.eye(3) + 0.3 * rng.normal(size=(3, 3)))
-
-
-def _flat(rng: Generator) -> Atoms:
-    kind = int(rng.integers(3))
-    count = int(rng.integers(1, 11))
-    cell = np.diag(rng.uniform(3, 8, 3))
-    small = 10 ** rng.uniform(-7, -0.3)
-    if kind == 0:  # a lattice vector nearly in the plane of the others
-        cell[2] = rng.uniform(-1, 1, 2) @ cell[:2] + [0, 0, small]
-    elif kind == 1:  # two lattice vectors a small angle apart
-        cell[1] = cell[0] * rng.uniform(0.8, 1.2) + [0, small, 0]
-    else:
-        cell[2] = [0, 0, small]
-    return Atoms(_random_elements(rng, count), cell=cell, scaled_positions=rng.random((count, 3)), pbc=True)
-
-
-def _needle(rng: Generator) -> Atoms:
-    count = int(rng.integers(1, 4))
-    lengths = np.array([10 ** rng.uniform(-3, 0.3), *10 ** rng.uniform(0.3, 1.7, 2)])
-    atoms = Atoms(_random_elements(rng, count), cell=lengths, scaled_positions=rng.random((count, 3)), pbc=True)
-    atoms.pbc = [True, *(rng.random(2) < 0.7)]
-    return atoms
-
-
-def _sparse(rng: Generator) -> Atoms:
-    count = int(rng.integers(1, 9))
-    cell = np.diag(10 ** rng.uniform(0.8, 2.8, 3))
-    return Atoms(
-        _random_elements(rng, count), cell=cell, scaled_positions=rng.random((count, 3)), pbc=rng.random() < 0.7
-    )
-
-
-def _one_atom(rng: Generator) -> Atoms:
-    return Atoms(_random_elements(rng, 1), cell=_random_cell(rng, rng.uniform(1, 14)), pbc=rng.random(3) < 0.8)
-
-
-def _dense(rng: Generator) -> Atoms:
-    count = int(rng.integers(2, 40))
-    length = (count * 10 ** rng.uniform(-2, 1)) ** (1 / 3)
-    points = rng.random((count, 3))
-    if rng.random() < 0.5:  # evenly spaced rather than at random, so that distances alone do not tell
-        side = int(np.ceil(count ** (1 / 3)))
-        points = np.stack(np.meshgrid(*[np.arange(side)] * 3), axis=-1).reshape(-1, 3)[:count] / side
-    return Atoms(_random_elements(rng, count), cell=np.eye(3) * length, scaled_positions=points, pbc=True)
-
-
-def _overlapping(rng: Generator) -> Atoms:
-    atoms = _prototype(rng).repeat(tuple(rng.integers(1, 4, 3)))
-    if len(atoms) == 1:
-        atoms = atoms.repeat((2, 1, 1))
-    first, second = rng.choice(len(atoms), 2, replace=False)
-    direction = rng.normal(size=3)
-    distance = rng.choice([0.0, 1e-6, 1e-3, 0.05, 0.2, 0.45, 0.6])
-    atoms.positions[first] = atoms.positions[second] + distance * direction / np.linalg.norm(direction)
-    if rng.random() < 0.5:
-        atoms.positions[first] += rng.integers(-2, 3, 3) @ atoms.cell.array
-    return atoms
-
-
-def _far_away(rng: Generator) -> Atoms:
-    atoms = _prototype(rng)
-    if rng.random() < 0.5:
-        atoms.positions += 10 ** rng.uniform(1, 14) * rng.normal(size=3)
-    else:
-        atoms.positions[0] += rng.normal(size=3) * 10 ** rng.uniform(1, 14)
-    if rng.random() < 0.3:
-        atoms.pbc = rng.random(3) < 0.5
-    return atoms
-
-
-def _mixed_periodicity(rng: Generator) -> Atoms:
-    layer = mx2("MoS2", vacuum=float(rng.uniform(2, 12)))
-    choices: list[Callable[[], Atoms]] = [
-        lambda: fcc111("Cu", (1, 1, 3), vacuum=float(rng.uniform(1, 10))),
-        lambda: layer,
-        lambda: molecule("H2O"),
-        lambda: molecule("CH4", cell=[8, 9, 10]),
-        lambda: _prototype(rng),
-    ]
-    atoms = choices[int(rng.integers(len(choices)))]()
-    atoms.pbc = rng.random(3) < 0.5
-    if rng.random() < 0.2:
-        atoms.cell[int(rng.integers(3))] = 0.0
-    return atoms
-
-
-def _skewed(rng: Generator) -> Atoms:
-    atoms = _prototype(rng)
-    matrix = np.eye(3, dtype=int)
-    for _ in range(int(rng.integers(1, 5))):
-        i, j = rng.choice(3, 2, replace=False)
-        matrix[i] += int(rng.integers(-30, 31)) * matrix[j]
-    atoms.set_cell(matrix @ atoms.cell.array, scale_atoms=False)
-    return atoms
-
-
-def _left_handed(rng: Generator) -> Atoms:
-    atoms = _prototype(rng).repeat(tuple(rng.integers(1, 3, 3)))
-    atoms.set_cell(atoms.cell.array[[1, 0, 2]] if rng.random() < 0.5 else -atoms.cell.array, scale_atoms=False)
-    atoms.rattle(float(10 ** rng.uniform(-4, -1)), seed=int(rng.integers(1000)))
-    return atoms
-
-
-def _ghosts(rng: Generator) -> Atoms:
-    atoms = _prototype(rng)
-    if rng.random() < 0.5:
-        atoms.numbers[int(rng.integers(len(atoms)))] = rng.choice([0, 0, 119, 200, -1, 61, 84, 118, 95])
-    else:
-        atoms += Atoms("X", positions=[atoms.cell.array.sum(axis=0) * 0.37])
-    return atoms
-
-
-def _wrong_types(rng: Generator) -> Any:
-    atoms = _prototype(rng)
-    where = tuple(int(rng.integers(n)) for n in atoms.positions.shape)
-    choice = int(rng.integers(12))
-    if choice == 0:
-        return "NaCl"
-    if choice == 1:
-        return 3.14
-    if choice == 2:
-        return [atoms]
-    if choice == 3:
-        return atoms.cell.array
-    if choice == 4:
-        return Atoms()
-    if choice == 5:
-        return Atoms(cell=[4, 4, 4], pbc=True)
-    if choice == 6:
-        atoms.positions[where] = rng.choice([np.nan, np.inf, -np.inf, 1e300, 1e308])
-    elif choice == 7:
-        atoms.cell[int(rng.integers(3)), int(rng.integers(3))] = rng.choice([np.nan, np.inf, 1e300, 1e160])
-    elif choice == 8:
-        atoms.set_initial_magnetic_moments(rng.normal(size=len(atoms)))
-        atoms.info["occupancy"] = {"0": {"Na": 0.5}, 1: None}
-    elif choice == 9:
-        atoms.arrays["positions"] = atoms.positions.astype(np.float32)
-    elif choice == 10:
-        atoms.arrays["numbers"] = atoms.numbers.astype(np.int16)
-    else:
-        atoms.arrays["positions"] = np.asfortranarray(atoms.positions)
-    return atoms
-
-
-def _healthy(rng: Generator) -> Atoms:
-    atoms = _prototype(rng).repeat(tuple(rng.integers(1, 4, 3)))
-    atoms.rattle(float(rng.choice([0.0, 1e-9, 1e-4, 2e-3, 0.05, 0.3])), seed=int(rng.integers(1000)))
-    return atoms
-
-
-def _vacancy_and_double(rng: Generator) -> Atoms:
-    """A supercell, one atom of which sits on another of its species: the perfect crystal modulo the lattice."""
-    perfect = _prototype(rng).repeat((3, 2, 2))
-    same = np.flatnonzero(perfect.numbers == perfect.numbers[0])
-    if rng.random() < 0.7:
-        perfect.positions[same[1]] = perfect.positions[same[0]] + int(rng.integers(-1, 2)) * perfect.cell.array[0]
-    return perfect
-
-
-KINDS: dict[str, Callable[[Generator], Any]] = {
-    "flat": _flat,
-    "needle": _needle,
-    "sparse": _sparse,
-    "one atom": _one_atom,
-    "dense": _dense,
-    "overlapping": _overlapping,
-    "far away": _far_away,
-    "mixed pbc": _mixed_periodicity,
-    "skewed": _skewed,
-    "left-handed": _left_handed,
-    "ghost atoms": _ghosts,
-    "wrong types": _wrong_types,
-    "healthy": _healthy,
-    "vacancy and double": _vacancy_and_double,
-}
-
-
-def made(seed: int, number: int) -> tuple[str, Any]:
-    """Kind and structure of this number: kinds take turns."""
-    kind = list(KINDS)[number % len(KINDS)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return kind, KINDS[kind](np.random.default_rng((seed, number)))
-
 
 @dataclass
 class Findings:
@@ -272,18 +67,32 @@ class Findings:
     Attributes:
         answers: (kind, "number" or name of the error) -> queries.
         failures: one line each.
-        slowest: seconds, kind and query of the slowest one.
+        slowest: CPU seconds, kind and query of the slowest one.
+        structures: how many were checked.
     """
 
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
+    structures: int = 0
 
     def add(self, other: Findings) -> None:
         """Join what came of other structures."""
         self.answers += other.answers
         self.failures += other.failures
         self.slowest = max(self.slowest, other.slowest)
+        self.structures += other.structures
+
+    def line(self) -> dict[str, Any]:
+        """What JSON can hold of it; ``from_line`` reads it."""
+        answers = [[*key, count] for key, count in self.answers.items()]
+        return {"answers": answers, "failures": self.failures, "slowest": self.slowest, "structures": self.structures}
+
+    @classmethod
+    def from_line(cls, line: dict[str, Any]) -> Findings:
+        """Findings that ``line`` wrote down."""
+        answers = Counter({(kind, answer): count for kind, answer, count in line["answers"]})
+        return cls(answers, line["failures"], tuple(line["slowest"]), line["structures"])
 
 
 class Fuzzer:
@@ -296,7 +105,7 @@ class Fuzzer:
 
     def check(self, seed: int, numbers: Sequence[int]) -> Findings:
         """Every door for the structures of these numbers; ``predict`` takes them as one batch."""
-        findings = Findings()
+        findings = Findings(structures=len(numbers))
         structures = [(number, *made(seed, number)) for number in numbers]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -394,7 +203,7 @@ def _messages(result: dict[str, Any]) -> Iterator[str]:
     yield from (str(message) for message in dict(result.get("errors") or {}).values())
 
 
-def _work(connection: Any, seed: int, arguments: dict[str, Any]) -> None:
+def _work(connection: Any, seed: int, longest: float, arguments: dict[str, Any]) -> None:
     """Body of a worker: numbers in, findings out."""
     import torch
 
@@ -402,16 +211,20 @@ def _work(connection: Any, seed: int, arguments: dict[str, Any]) -> None:
     fuzzer = Fuzzer(**arguments)
     connection.send("ready")
     while (numbers := connection.recv()) is not None:
-        connection.send(fuzzer.check(seed, numbers))
+        # counts CPU time of all threads; its signal ends the process, also inside compiled code
+        signal.setitimer(signal.ITIMER_PROF, longest * len(numbers))
+        findings = fuzzer.check(seed, numbers)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        connection.send(findings)
 
 
 class _Worker:
-    """A process that can be ended when it hangs."""
+    """A process that ends when it computes for too long."""
 
-    def __init__(self, seed: int, arguments: dict[str, Any]) -> None:
+    def __init__(self, seed: int, longest: float, arguments: dict[str, Any]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, seed, arguments), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, seed, longest, arguments), daemon=True)
         self.process.start()
         self.connection.recv()
 
@@ -419,7 +232,7 @@ class _Worker:
         """None where the worker hangs or dies."""
         self.connection.send(list(numbers))
         try:
-            if self.connection.poll(LONGEST_STRUCTURE * len(numbers)):
+            if self.connection.poll(LONGEST_SLEEP):
                 found: Findings = self.connection.recv()
                 return found
         except (EOFError, ConnectionResetError):
@@ -433,32 +246,64 @@ class _Worker:
         self.process.join()
 
 
-def fuzz(seed: int, numbers: Sequence[int], *, batch: int = 14, **arguments: Any) -> Findings:
+def fuzz(
+    seed: int, numbers: Sequence[int], *, batch: int = 14, longest: float = LONGEST_STRUCTURE, **arguments: Any
+) -> Iterator[tuple[list[int], Findings]]:
     """Check the structures of these numbers in a process that is replaced when it hangs.
 
     Args:
         seed: of all structures.
         numbers: which of them.
         batch: structures that ``predict`` takes together.
+        longest: CPU seconds that a structure may take through all doors.
         arguments: of the calculator and of ``predict``.
+
+    Yields:
+        The numbers of a batch, and what came of it.
     """
-    findings, worker = Findings(), _Worker(seed, arguments)
+    worker: _Worker | None = None
     for start in range(0, len(numbers), batch):
-        chosen = numbers[start : start + batch]
+        chosen = list(numbers[start : start + batch])
+        worker = worker or _Worker(seed, longest, arguments)
         found = worker.findings_of(chosen)
         if found is None:
-            worker = _Worker(seed, arguments)
+            found, worker = Findings(), None
             for number in chosen:  # which one was it
+                worker = worker or _Worker(seed, longest, arguments)
                 alone = worker.findings_of([number])
                 if alone is None:
-                    findings.failures.append(f"{made(seed, number)[0]} {number}: hangs or ends the process")
-                    worker = _Worker(seed, arguments)
-                else:
-                    findings.add(alone)
-        else:
-            findings.add(found)
-    worker.end()
-    return findings
+                    kind, worker = made(seed, number)[0], None
+                    alone = Findings(
+                        Counter({(kind, "hang"): 1}), [f"{kind} {number}: hangs or ends the process"], structures=1
+                    )
+                found.add(alone)
+        yield chosen, found
+    if worker is not None:
+        worker.end()
+
+
+class Record:
+    """Findings of the batches that are done, a line each, in a file that a later run goes on with."""
+
+    def __init__(self, path: Path | None, settings: dict[str, Any]) -> None:
+        self.path, self.settings = path, settings
+        self.total = Findings()
+        self.done: set[int] = set()
+        if path is None or not path.exists():
+            return
+        for text in path.read_text().splitlines():
+            line = json.loads(text)
+            if line["settings"] == settings:
+                self.done.update(line["numbers"])
+                self.total.add(Findings.from_line(line))
+
+    def add(self, numbers: Sequence[int], findings: Findings) -> None:
+        """Write down one more batch."""
+        self.total.add(findings)
+        if self.path is not None:
+            line = {"settings": self.settings, "numbers": list(numbers), **findings.line()}
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
 
 
 def table(findings: Findings) -> str:
@@ -476,19 +321,32 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--count", type=int, default=5000, help="number of structures")
+    parser.add_argument("--start", type=int, default=0, help="number of the first one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, nargs="*", help="numbers of single structures, checked one by one")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--record", type=Path, help="file for what is done, which the next run goes on with")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these, exit with 2")
     options = parser.parse_args()
-    numbers = options.only if options.only is not None else list(range(options.count))
+    alone = options.only is not None
     start = time.perf_counter()
-    findings = fuzz(options.seed, numbers, batch=1 if options.only is not None else 14, dtype=options.dtype)
-    print(table(findings))
-    print(f"slowest query: {findings.slowest[0]:.2f} s, {findings.slowest[1]}")
-    print(f"{len(numbers)} structures in {time.perf_counter() - start:.0f} s, {len(findings.failures)} failures")
-    for line in findings.failures[:200]:
+    record = Record(options.record, {"seed": options.seed, "dtype": options.dtype})
+    wanted = options.only if alone else range(options.start, options.start + options.count)
+    left = [number for number in wanted if number not in record.done]
+    checked = 0
+    for numbers, found in fuzz(options.seed, left, batch=1 if alone else 14, dtype=options.dtype):
+        record.add(numbers, found)
+        checked += len(numbers)
+        if time.perf_counter() - start > 60 * options.minutes:
+            break
+    total = record.total
+    print(table(total))
+    print(f"slowest query: {total.slowest[0]:.2f} CPU s, {total.slowest[1]}")
+    print(f"{checked} structures in {time.perf_counter() - start:.0f} s; with recorded ones", end=" ")
+    print(f"{total.structures} structures, {sum(total.answers.values())} queries, {len(total.failures)} failures")
+    for line in total.failures[:200]:
         print("  ", line)
-    sys.exit(1 if findings.failures else 0)
+    sys.exit(1 if total.failures else 2 if checked < len(left) else 0)
 
 
 if __name__ == "__main__":
