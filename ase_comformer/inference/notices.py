@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ase import Atoms
 
 from ase_comformer.crystals.space_group import SpaceGroup
@@ -49,7 +51,7 @@ class Notices:
             "reference structure of this element here, so that it is zero only within some 0.1 to 0.3 eV/atom.",
         )
 
-    def of_status(self, status: str) -> None:
-        """Warn of structures for which tensors per volume have no meaning."""
-        if status != "ok":
-            self.warn("status", status)
+    def of_undefined(self, why: Mapping[str, str]) -> None:
+        """Warn of structures for which a property has no meaning, once for each kind of reason."""
+        for kind, sentence in why.items():
+            self.warn(kind, sentence)

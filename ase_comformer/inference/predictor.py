@@ -34,13 +34,11 @@ from ase_comformer.inference.results import Names, Result, symmetry_record
 from ase_comformer.inference.settings import BATCH_SIZE, DEFAULTS, Settings
 from ase_comformer.inference.streams import stream
 from ase_comformer.inference.tensor_evaluator import TensorEvaluator
+from ase_comformer.inference.undefined import reasons, undefined_for
 from ase_comformer.models.cards import describe_prediction
 from ase_comformer.models.registry import Model
 from ase_comformer.properties.registry import PropertyName, tensor_property
 from ase_comformer.tensors.symmetry_report import SymmetryReport, symmetry_report
-
-#: What ``crystals.applicability`` recognises among what properties may be undefined for.
-_NO_BULK = {"slabs", "molecules"}
 
 
 class Predictor:
@@ -264,13 +262,15 @@ class Predictor:
                 require_plausible(values, crystal.atoms)
                 result.update((name, values[name]) for name in of_potential)
         if own:
-            for crystal, result, values in zip(crystals, results, self.tensors.evaluate(crystals, own), strict=True):
+            evaluated = self.tensors.evaluate_with_gaps(crystals, own)
+            for crystal, result, (values, gap) in zip(crystals, results, evaluated, strict=True):
                 result.update(values)
                 if "formation_energy" in values:
                     self._refer_element(crystal, result)
-                if any(_NO_BULK & set(tensor_property(name).undefined_for) for name in own):
-                    result["status"] = crystal.status
-                    self.notices.of_status(crystal.status)
+                if undefined_for(own):
+                    why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=gap)
+                    result["status"] = " ".join(why.values()) or "ok"
+                    self.notices.of_undefined(why)
                 if crystal.group is not None:
                     result["symmetry"] = symmetry_record(crystal.group)
                     self.notices.of_idealisation(crystal.atoms, crystal.group)

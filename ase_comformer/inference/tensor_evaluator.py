@@ -22,6 +22,7 @@ from ase_comformer.inference.loaded_model import LoadedModel
 from ase_comformer.inference.plausibility import require_plausible
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Result
+from ase_comformer.inference.undefined import GAP, undefined_for
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.symmetry_report import project, symmetry_residual
 
@@ -52,6 +53,26 @@ class TensorEvaluator:
                     result[name] = float(result[name])
                 elif crystal.group is not None and tensor_property(name).rank > 0:
                     result[name] = _projected(name, result[name], crystal.atoms, crystal.group)
+        return results
+
+    def evaluate_with_gaps(
+        self, crystals: Sequence[PreparedCrystal], names: Sequence[str]
+    ) -> list[tuple[Result, float | None]]:
+        """``evaluate``, and the band gap (eV) of each crystal where it decides whether a property means anything.
+
+        The gap is None where no property needs it, and where the model has none for the elements of a crystal. Asked
+        for together with the other properties it costs little: networks run once.
+        """
+        if "metals" not in undefined_for(names) or GAP not in self.loaded.properties:
+            return [(values, None) for values in self.evaluate(crystals, names)]
+        known = [self.loaded.covered(GAP).issuperset(crystal.atoms.numbers.tolist()) for crystal in crystals]
+        results: list[tuple[Result, float | None]] = [({}, None)] * len(crystals)
+        for has_gap in set(known):
+            chosen = [k for k, each in enumerate(known) if each == has_gap]
+            asked = tuple(dict.fromkeys((*names, GAP))) if has_gap else names
+            for k, values in zip(chosen, self.evaluate([crystals[k] for k in chosen], asked), strict=True):
+                gap = values.get(GAP) if GAP in names else values.pop(GAP, None)
+                results[k] = values, gap
         return results
 
     def outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:

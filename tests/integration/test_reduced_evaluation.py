@@ -1,12 +1,10 @@
 """Symmetry-reduced evaluation is exact: 300 crystals of the data package, every property, float64, random weights.
 
 Energies, forces and stress included. Results are compared crystal by crystal, so that batches are tested too.
-Reduced and plain graphs are of the same idealised structure (docs/architecture.md section 6). The crystals are the
-smallest of
-each space group, training and validation splits only; all triclinic ones come first, because there are few.
+Reduced and plain graphs are of the same idealised structure (docs/architecture.md section 6). The crystals are in
+``tests/helpers/data_crystals.npz``, so that this runs without the data package.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +15,7 @@ import torch
 from ase import Atoms
 from torch import nn
 
+import data_crystals
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.graphs.building import build_graph, build_reduced_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
@@ -26,10 +25,8 @@ from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential, derivatives
 from ase_comformer.properties.registry import SHIPPED_HEADS
 from ase_comformer.testing import REDUCED_EVALUATION, change_cell, permute_atoms, shift_origin, supercell
-from ase_comformer.training.data.records import data_folder, load_records
 
 CRYSTALS = 300
-LARGEST_CELL = 16
 RADIUS = {"kind": "radius", "cutoff": 4.5}
 FRAMED = {**RADIUS, "lattice_frame": True}
 SHELL = {"kind": "shell", "neighbours": 12}
@@ -56,35 +53,10 @@ PER_ATOM = ("born_effective_charges", "energies", "forces", "features", "dipoles
 GMTNET_PROPERTIES = ("dielectric_tensor", "piezoelectric_tensor", "elastic_tensor")
 
 
-def data_is_there() -> bool:
-    try:
-        return data_folder().is_dir()
-    except FileNotFoundError:
-        return False
-
-
-needs_data = pytest.mark.skipif(not data_is_there(), reason="needs the data package, ASE_COMFORMER_DATA")
-
-
 @cache
 def groups() -> tuple[SpaceGroup, ...]:
-    """Idealised crystals: all small triclinic ones, then round by round the next smallest of every space group."""
-    found: dict[int, dict[str, Atoms]] = defaultdict(dict)
-    for dataset in ("dielectric_born", "dielectric_mp", "elastic_mp", "piezo_mp"):
-        for record in load_records(dataset, splits=("train", "val")):
-            if len(record.atoms) <= LARGEST_CELL:
-                found[record.extras["spg"]].setdefault(record.formula, record.atoms)
-    # formation_energy says no space groups; its validation split adds what the others lack
-    for record in load_records("formation_energy", splits=("val",)):
-        if len(record.atoms) <= LARGEST_CELL:
-            number = analyse_space_group(record.atoms).number
-            if number <= 2 or len(found[number]) < 2:
-                found[number].setdefault(record.formula, record.atoms)
-    queues = {number: sorted(atoms.values(), key=len) for number, atoms in found.items()}
-    chosen = [*queues.pop(1, []), *queues.pop(2, [])]
-    for position in range(max(map(len, queues.values()))):
-        chosen += [queues[number][position] for number in sorted(queues) if position < len(queues[number])]
-    return tuple(analyse_space_group(atoms) for atoms in chosen[:CRYSTALS])
+    """The crystals, idealised."""
+    return tuple(analyse_space_group(atoms) for atoms in data_crystals.read())
 
 
 @cache
@@ -183,7 +155,6 @@ def reduced_graphs(settings: GraphSettings) -> list[CrystalGraph]:
 # --- the crystals
 
 
-@needs_data
 def test_the_crystals_cover_the_systems_and_the_space_groups():
     assert len(groups()) == CRYSTALS
     assert len({group.crystal_system for group in groups()}) == 7
@@ -199,7 +170,6 @@ def test_the_crystals_cover_the_systems_and_the_space_groups():
 # --- reduced against plain
 
 
-@needs_data
 @pytest.mark.parametrize("name", NETWORKS)
 def test_reduced_evaluation_equals_the_plain_one(name: str):
     net = network(name)
@@ -207,7 +177,6 @@ def test_reduced_evaluation_equals_the_plain_one(name: str):
     assert_agree(evaluate(net, reduced_graphs(net.graph_settings)), plain_results(name))
 
 
-@needs_data
 @pytest.mark.parametrize("name", ["TensorNetwork", "Potential"])
 def test_no_property_is_left_out(name: str):
     of_potential = ("energy", "energies", "forces", "stress", "features", "dipoles")
@@ -215,7 +184,6 @@ def test_no_property_is_left_out(name: str):
     assert set(plain_results(name)[0]) == set(given) >= set(network(name).properties)
 
 
-@needs_data
 def test_reduced_forces_of_compressed_crystals_equal_the_plain_ones():
     """Closer than the covalent radii, where the repulsion acts; the space group stays that of the crystal."""
     net, squeezed = network("Potential"), []
@@ -230,7 +198,6 @@ def test_reduced_forces_of_compressed_crystals_equal_the_plain_ones():
     assert_agree(reduced, plain)
 
 
-@needs_data
 @pytest.mark.parametrize("name", EQUIVARIANT)
 def test_batches_may_mix_reduced_and_plain_graphs(name: str):
     net = network(name)
@@ -266,7 +233,6 @@ def shuffled(group: SpaceGroup, generator: np.random.Generator) -> SpaceGroup:
     )
 
 
-@needs_data
 @pytest.mark.parametrize("name", EQUIVARIANT)
 def test_results_do_not_depend_on_the_order_of_the_operations(name: str):
     net, generator = network(name), np.random.default_rng(1)
@@ -302,7 +268,6 @@ def all_at_once(atoms: Atoms, generator: np.random.Generator) -> tuple[Atoms, np
     return changed, index[order]
 
 
-@needs_data
 @pytest.mark.parametrize("change", [renumbered, skewed, doubled, all_at_once])
 def test_results_do_not_depend_on_representatives_and_cell(change: Callable):
     generator = np.random.default_rng(2)
