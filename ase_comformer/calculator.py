@@ -16,23 +16,21 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import Calculator, all_changes
 from ase.outputs import Properties, all_outputs
 
 from ase_comformer.crystals.interop import as_atoms
-from ase_comformer.errors import UnknownNameError
+from ase_comformer.errors import check_choice
+from ase_comformer.inference.corrections import CORRECTED, Corrections
 from ase_comformer.inference.potential_ensemble import POTENTIAL_PROPERTIES, UNCERTAINTIES
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.inference.results import METADATA, message_of
+from ase_comformer.inference.results import METADATA, RESULT_ALIASES, aliases_of, message_of, not_implemented
 from ase_comformer.inference.settings import DEFAULTS
-from ase_comformer.physics.dispersion import Dispersion
-from ase_comformer.tensors.forms import FramedTensor, ieee_frame
+from ase_comformer.physics.electric_field import ElectricField, field_parameters
+from ase_comformer.physics.hessian import hessian
+from ase_comformer.tensors.forms import FRAMES, FramedTensor, framed
 from ase_comformer.tensors.symmetry_report import SymmetryReport
 
-FRAMES = ("cartesian", "ieee")
-
-#: What dispersion adds to, and under which name it knows it.
-_CORRECTED = {"energy": "energy", "free_energy": "energy", "forces": "forces", "stress": "stress"}
 _IN_RESULTS = frozenset({*POTENTIAL_PROPERTIES, "dielectric_tensor"})
 #: What takes derivatives of the energy; the energy alone is a forward pass.
 _DERIVATIVES = frozenset({"forces", "stress"})
@@ -66,12 +64,18 @@ class GMTNetCalculator(Calculator):
             of tensors (Raman, photoelastic) need False.
         dispersion: ``"d3bj"`` adds D3 dispersion with the parameters of PBE (needs the package ``dftd3``) to energy,
             forces and stress. Off by default: the potential is to be PBE, which it was trained and is measured on.
-        results_also: further properties that go to ``results``, and so to ASE's writers. Born charges are among what
-            extxyz cannot write, and names that ASE does not know are refused by ``export_properties``.
+        results_also: further properties that come with every energy and go to ``results``, and so to ASE's writers;
+            Born charges are among what extxyz cannot write. Also ``becs``, the Born charges, and ``polarizability``,
+            the electronic dielectric tensor less one, the keys that atomate2 reads.
+        electric_field: (3,) V/A, homogeneous field on a crystal: energy, forces and stress are those of the electric
+            enthalpy of ``physics.electric_field``; tensors and expected errors stay those without a field.
+        field_reference: crystal whose charges the field acts on, in the order of the atoms: at rest without a field.
+            Or a mapping of it and of tensors of one's own, see ``physics.electric_field.reference_as_dict``.
 
     Raises:
         UnknownNameError: unknown model, device, dtype or property.
         WeightsError: a weights file is missing, truncated or does not match its checksum.
+        InvalidStructureError: the field reference is a metal, a slab or a molecule.
 
     Example:
         >>> from ase.build import bulk
@@ -98,7 +102,13 @@ class GMTNetCalculator(Calculator):
         "elastic_tensor",
         "formation_energy",
     ]
-    default_parameters: dict[str, Any] = {**asdict(DEFAULTS), "dispersion": "", "results_also": []}  # noqa: RUF012
+    default_parameters: dict[str, Any] = {  # noqa: RUF012
+        **asdict(DEFAULTS),
+        "dispersion": "",
+        "results_also": [],
+        "electric_field": None,
+        "field_reference": None,
+    }
     # Neither enters a prediction (both cause a warning), so neither makes results stale.
     ignored_changes: set[str] = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
@@ -112,53 +122,53 @@ class GMTNetCalculator(Calculator):
         enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
         dispersion: str = "",
         results_also: Sequence[str] = (),
+        electric_field: Sequence[float] | None = None,
+        field_reference: Atoms | Mapping[str, Any] | None = None,
     ) -> None:
+        arguments = {key: value for key, value in locals().items() if key in self.default_parameters}
         self._lock = threading.RLock()
         self._side_results: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}
         self._expects_forces = self._has_unasked_forces = False
         super().__init__()
-        self._configure(
-            model=model,
-            device=device,
-            dtype=dtype,
-            symprec=symprec,
-            enforce_symmetry=enforce_symmetry,
-            dispersion=dispersion,
-            results_also=results_also,
-        )
+        self._configure(**{**arguments, **field_parameters(electric_field, field_reference)})
 
-    def _configure(self, *, dispersion: str, results_also: Sequence[str], **arguments: Any) -> None:
-        correction = Dispersion(dispersion) if dispersion else None
+    def _configure(self, *, results_also: Sequence[str], **arguments: Any) -> None:
+        terms = {key: arguments.pop(key) for key in ("dispersion", "electric_field", "field_reference")}
         predictor = Predictor(**arguments)  # first, so that a wrong argument leaves the calculator as it was
-        also = list(predictor.checked(results_also)) if results_also else []
-        self._predictor, self._dispersion = predictor, correction
-        self._in_results = _IN_RESULTS.union(also)
-        self.parameters.update(asdict(predictor.settings), dispersion=dispersion, results_also=also)
+        corrections = Corrections(predictor, **terms)
+        also = list(dict.fromkeys(results_also))
+        along = predictor.checked([RESULT_ALIASES.get(name, name) for name in also]) if also else ()
+        self._predictor, self._corrections, self._along = predictor, corrections, along
+        self._in_results = _IN_RESULTS.union(also) - RESULT_ALIASES.keys()
+        self.parameters.update(asdict(predictor.settings), results_also=also, **terms)
         self.implemented_properties = list(predictor.properties)
         self.reset()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the lock, which copies do not share, and the library of the dispersion."""
-        return {key: value for key, value in self.__dict__.items() if key not in ("_lock", "_dispersion")}
+        """Everything but the lock, which copies do not share."""
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Restore the attributes, with a lock of its own."""
         self.__dict__.update(state)
         self._lock = threading.RLock()
-        self._dispersion = Dispersion(self.parameters["dispersion"]) if self.parameters["dispersion"] else None
+
+    @property
+    def field(self) -> ElectricField | None:
+        """The electric field, None without one; ``field.polarisation(atoms)`` is in C/m^2."""
+        return self._corrections.field
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
         """Change constructor arguments; results are discarded if anything changed. Returns the changed ones."""
-        unknown = [key for key in kwargs if key not in self.default_parameters]
-        if unknown:
-            raise UnknownNameError(
-                f"Unknown argument {', '.join(map(repr, unknown))}. Choose among {', '.join(self.default_parameters)}."
-            )
+        for key in kwargs:
+            check_choice(key, self.default_parameters, "argument")
         with self._lock:
-            changed = {key: value for key, value in kwargs.items() if self.parameters[key] != value}
+            wanted = {**self.parameters, **kwargs}
+            wanted |= field_parameters(wanted["electric_field"], wanted["field_reference"])
+            changed = {key: wanted[key] for key in kwargs if self.parameters[key] != wanted[key]}
             if changed:
-                self._configure(**{**self.parameters, **changed})
+                self._configure(**wanted)
         return changed
 
     def reset(self) -> None:
@@ -214,8 +224,7 @@ class GMTNetCalculator(Calculator):
     ) -> None:
         """Compute ``properties`` of ``atoms`` and add them to what is stored.
 
-        Where several are asked for, those that cannot be computed do not cost the others: ``provenance["errors"]`` says
-        why, and ``get_property`` raises. Errors as ``get_property`` where nothing can be computed.
+        Those that cannot be computed spare the others: ``provenance["errors"]`` says why, ``get_property`` raises.
         """
         with self._lock:
             for name in properties:
@@ -245,13 +254,14 @@ class GMTNetCalculator(Calculator):
             self._expects_forces = self._expects_forces or "energy" in self.results
         elif self._expects_forces and not _ENERGIES.isdisjoint(names) and "forces" in self.implemented_properties:
             names, self._has_unasked_forces = (*names, "forces"), True
+        asked = names
+        if self._along and not CORRECTED.keys().isdisjoint(names):
+            names = tuple(dict.fromkeys((*names, *filter(lambda name: self._stored(name) is None, self._along))))
         found, errors = self._predictor.evaluate_each(atoms, names)
-        if len(errors) == len(names):
-            raise next(iter(errors.values()))
-        if self._dispersion is not None and not found.keys().isdisjoint(_CORRECTED):
-            changes = self._dispersion.evaluate(atoms)
-            for name in found.keys() & _CORRECTED.keys():
-                found[name] = found[name] + changes[_CORRECTED[name]]
+        if all(name in errors for name in asked):
+            raise errors[asked[0]]
+        found = self._corrections.added_to(found, atoms)
+        self.results.update(aliases_of(found, self.parameters["results_also"]))
         if self.atoms is None:
             self.atoms = atoms.copy()
         for name, value in found.items():
@@ -282,8 +292,7 @@ class GMTNetCalculator(Calculator):
 
     def export_properties(self) -> Properties:
         """Stored results that ASE has a name for, Born charges included."""
-        side = {key: value for key, value in self._side_results.items() if key in all_outputs}
-        return Properties({**self.results, **side})
+        return Properties({k: v for k, v in (self.results | self._side_results).items() if k in all_outputs})
 
     def get_tensor(self, name: str, atoms: Any = None, frame: str = "cartesian") -> FramedTensor:
         """A property with the frame it is given in.
@@ -297,13 +306,9 @@ class GMTNetCalculator(Calculator):
             ``tensor`` in the documented form, ``rotation`` (3, 3) whose rows are the axes of the frame in the
             Cartesian frame of ``atoms``, and ``note``, which says what the standard leaves open (empty if nothing).
         """
-        if frame not in FRAMES:
-            raise UnknownNameError(f"Unknown frame {frame!r}. Choose one of {', '.join(FRAMES)}.")
         atoms = self._last_atoms() if atoms is None else as_atoms(atoms)
-        value = self.get_property(name, atoms)
-        if frame == "cartesian":
-            return FramedTensor(value, np.eye(3), "")
-        return ieee_frame(value, atoms, name, symprec=self.parameters["symprec"])
+        check_choice(frame, FRAMES, "frame")
+        return framed(self.get_property(name, atoms), atoms, name, frame, symprec=self.parameters["symprec"])
 
     def symmetry_report(self, atoms: Any = None, properties: Sequence[str] | None = None) -> SymmetryReport:
         """Report what the space group allows of each tensor, and what the network says of the structure as it is.
@@ -314,7 +319,15 @@ class GMTNetCalculator(Calculator):
         """
         for name in properties or ():
             self._require_implemented(name)
+        if self.field is not None:
+            raise ValueError("Reports are of crystals without a field: ask a calculator without electric_field.")
         return self._predictor.symmetry_report(self._last_atoms() if atoms is None else atoms, properties)
+
+    def get_hessian(self, atoms: Any = None) -> np.ndarray:
+        """(n, 3, n, 3) eV/A^2 as ``ase.vibrations.VibrationsData`` has it, by differences of forces; use float64."""
+        self._require_implemented("forces")
+        atoms = self._last_atoms() if atoms is None else as_atoms(atoms)
+        return hessian(atoms, lambda structures: self._corrections.forces(self._predictor, structures))
 
     def describe(self, name: str) -> dict[str, Any]:
         """Which quantity ``name`` is (kind, functional, unit, shape), its elements and training data; JSON-able.
@@ -333,7 +346,5 @@ class GMTNetCalculator(Calculator):
         return self.atoms
 
     def _require_implemented(self, name: str) -> None:
-        if name in self.implemented_properties:
-            return
-        choices = ", ".join(self.implemented_properties)
-        raise PropertyNotImplementedError(f"{name!r} is not a property of this model. It predicts: {choices}.")
+        if name not in self.implemented_properties:
+            raise not_implemented(name, self.implemented_properties)

@@ -1,13 +1,16 @@
 """Threads, warnings, and the cost of a query: what is seen only when a calculator is used for long."""
 
+import json
 import sys
 import threading
 import warnings
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, mx2
+from ase.calculators.calculator import PropertyNotImplementedError
 
 from ase_comformer import GMTNetCalculator, predict
 from ase_comformer.models.registry import save_bundle, save_weights
@@ -224,6 +227,41 @@ def test_further_properties_go_to_results_on_request(model, salt, tmp_path):
     assert GMTNetCalculator(**calc.todict()).todict() == calc.todict()
     with pytest.raises(ValueError, match="no property 'colour'"):
         GMTNetCalculator(model=model, results_also=["colour"])
+
+
+def test_what_atomate2_reads_comes_with_the_energy(model, salt, tmp_path):
+    """Keys, index order and off by default as its force-field dielectric jobs expect; ASE's writers skip the keys."""
+    calc = GMTNetCalculator(model=model, results_also=("becs", "polarizability"))
+    salt.calc = calc
+    salt.get_potential_energy()
+    assert {"becs", "polarizability"} <= set(calc.results)
+    np.testing.assert_array_equal(calc.results["becs"], calc.get_property("born_effective_charges", salt))
+    expected = calc.get_property("dielectric_tensor", salt) - np.eye(3)
+    np.testing.assert_allclose(calc.results["polarizability"], expected, atol=1e-12)
+    assert GMTNetCalculator(**json.loads(json.dumps(calc.todict()))).todict() == calc.todict()
+    for suffix in ("extxyz", "json", "db", "traj"):
+        ase.io.write(tmp_path / f"salt.{suffix}", salt)
+        assert ase.io.read(tmp_path / f"salt.{suffix}").get_potential_energy() == pytest.approx(calc.results["energy"])
+    assert "becs" not in calc.calculate_properties(salt, ["energy"])
+    plain = GMTNetCalculator(model=model)
+    plain.get_potential_energy(salt)
+    assert {"becs", "polarizability"}.isdisjoint(plain.results)
+
+
+def test_the_second_derivatives_are_those_of_ase(model, salt):
+    calc = GMTNetCalculator(model=model, dtype="float64")
+    found = calc.get_hessian(salt)
+    moved = [salt.copy(), salt.copy()]
+    for sign, atoms in zip((1, -1), moved, strict=True):
+        atoms.positions[1, 2] += sign * 1e-3
+    slope = (calc.get_property("forces", moved[1]) - calc.get_property("forces", moved[0])) / 2e-3
+    np.testing.assert_allclose(found[1, 2], slope, atol=1e-4 * np.abs(found).max())
+    np.testing.assert_allclose(found, found.transpose(2, 3, 0, 1), atol=1e-12)
+
+
+def test_stresses_of_atoms_are_refused_with_the_reason(model, salt):
+    with pytest.raises(PropertyNotImplementedError, match="reciprocal space"):
+        GMTNetCalculator(model=model).get_stresses(salt)
 
 
 def test_a_query_makes_few_calls_inside_the_package(model, salt):

@@ -13,6 +13,7 @@ TUTORIALS = {
     "01_query_tensors": ("dielectric", "piezoelectric_tensor", None),
     "02_relax": ("bulk modulus", "stress", None),
     "03_phonons": ("THz", "forces", "phonopy"),
+    "05_fields": ("by response", "clamped_piezoelectric_tensor", None),
 }
 
 

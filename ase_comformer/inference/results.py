@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
+from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup
@@ -65,6 +66,23 @@ Result = dict[str, Any]
 METADATA = ("status", "symmetry", "errors", "error")
 """Keys of a result that are no properties."""
 
+RESULT_ALIASES = {"becs": "born_effective_charges", "polarizability": "dielectric_tensor"}
+"""Keys under which atomate2 reads Born charges and what it adds one to for the dielectric tensor -> ours."""
+
+
+def aliases_of(found: Mapping[str, Any], wanted: Collection[str]) -> dict[str, Any]:
+    """Those of ``RESULT_ALIASES`` that are wanted and found: Born charges (n, 3, 3) and susceptibility (3, 3).
+
+    Example:
+        >>> import numpy as np
+        >>> aliases_of({"dielectric_tensor": 3.0 * np.eye(3)}, ["polarizability"])["polarizability"][0].tolist()
+        [2.0, 0.0, 0.0]
+    """
+    values = {alias: found[name] for alias, name in RESULT_ALIASES.items() if alias in wanted and name in found}
+    if "polarizability" in values:
+        values["polarizability"] = values["polarizability"] - np.eye(3)
+    return values
+
 
 def symmetry_record(group: SpaceGroup) -> SymmetryRecord:
     """The record of an enforced space group; JSON-able."""
@@ -80,6 +98,16 @@ def symmetry_record(group: SpaceGroup) -> SymmetryRecord:
 def message_of(error: Exception) -> str:
     """An error as one text, with its kind."""
     return f"{type(error).__name__}: {error}"
+
+
+def not_implemented(name: str, choices: Sequence[str]) -> PropertyNotImplementedError:
+    """Make ASE's error for a property that a model does not have, with the choices."""
+    if name == "stresses":
+        return PropertyNotImplementedError(
+            "The potential has no stresses of single atoms: its dipoles interact in reciprocal space, and the virial "
+            "of a wave belongs to no atom. Ask for the stress of the cell."
+        )
+    return PropertyNotImplementedError(f"{name!r} is not a property of this model. It predicts: {', '.join(choices)}.")
 
 
 def with_errors(result: Result, errors: dict[str, Exception], asked: tuple[str, ...]) -> Result:

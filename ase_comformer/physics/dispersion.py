@@ -33,8 +33,12 @@ class Dispersion:
             from dftd3 import interface
         except ImportError as error:
             raise ImportError("dispersion needs the package dftd3: pip install dftd3") from error
-        self._interface = interface
+        self.name, self._interface = name, interface
         self._damping = interface.RationalDampingParam(method=FUNCTIONAL)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The library's objects cannot be pickled; the name makes them again."""
+        return Dispersion, (self.name,)
 
     def evaluate(self, atoms: Atoms) -> dict[str, Any]:
         """Energy in eV, forces (n, 3) eV/A, and of a cell with volume the stress (6,) eV/A^3, Voigt, ASE's sign."""

@@ -214,6 +214,29 @@ class FramedTensor:
     note: str
 
 
+#: Frames that tensors are given in: that of the atoms, or IEEE 176-1987.
+FRAMES = ("cartesian", "ieee")
+
+
+def framed(tensor: np.ndarray, atoms: ase.Atoms, property_name: str, frame: str, symprec: float = 1e-2) -> FramedTensor:
+    """Tensor in the frame of ``atoms`` turned to one of ``FRAMES``; arguments otherwise as ``ieee_frame``.
+
+    Raises:
+        UnknownNameError: ``frame`` is not one of ``FRAMES``.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> framed(np.eye(3), bulk("Si"), "dielectric_tensor", "cartesian").rotation.tolist()[0]
+        [1.0, 0.0, 0.0]
+    """
+    check_choice(frame, FRAMES, "frame")
+    return (
+        FramedTensor(tensor, np.eye(3), "")
+        if frame == "cartesian"
+        else ieee_frame(tensor, atoms, property_name, symprec=symprec)
+    )
+
+
 def ieee_frame(
     tensor: np.ndarray, atoms: ase.Atoms, property_name: str, symprec: float = 1e-2, tolerance: float = 1e-2
 ) -> FramedTensor:

@@ -80,7 +80,8 @@ def test_names_and_defaults_agree():
         parameters = inspect.signature(function).parameters
         assert parameters["properties"].default is None
         assert parameters["batch_size"].default == options["batch_size"] == BATCH_SIZE
-    assert GMTNetCalculator.default_parameters == {**settings, "dispersion": "", "results_also": []}
+    own = {"dispersion": "", "results_also": [], "electric_field": None, "field_reference": None}
+    assert GMTNetCalculator.default_parameters == {**settings, **own}
 
 
 def test_results_are_typed_for_every_property():
