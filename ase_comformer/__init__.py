@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ase_comformer.inference.batches import predict_iter as predict_iter
     from ase_comformer.models.registry import available_models as available_models
     from ase_comformer.models.registry import load_model as load_model
+    from ase_comformer.workflows.elastic import elastic as elastic
+    from ase_comformer.workflows.relax import relax as relax
     from ase_comformer.workflows.response import respond as respond
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
@@ -26,6 +28,8 @@ _EXPORTS = {
     "predict": "inference.batches",
     "predict_iter": "inference.batches",
     "respond": "workflows.response",
+    "relax": "workflows.relax",
+    "elastic": "workflows.elastic",
     "available_models": "models.registry",
     "load_model": "models.registry",
     "InvalidStructureError": "errors",
@@ -40,6 +44,8 @@ __all__ = [  # noqa: RUF022, the calculator first
     "predict",
     "predict_iter",
     "respond",
+    "relax",
+    "elastic",
     "available_models",
     "load_model",
     "InvalidStructureError",

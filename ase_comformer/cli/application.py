@@ -13,16 +13,29 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
+from ase_comformer import __version__
 from ase_comformer.cli import commands
 from ase_comformer.cli.terminal import complain, make_streams_tolerant
 
 #: Order in the help; commands that are not listed follow.
-_FIRST = ("predict", "symmetry", "models", "demo")
+_FIRST = (
+    "predict",
+    "respond",
+    "symmetry",
+    "relax",
+    "elastic",
+    "phonons",
+    "spectra",
+    "report",
+    "screen",
+    "models",
+    "demo",
+)
 
 
 class Commands(TyperGroup):
@@ -60,11 +73,26 @@ def _show_warning(
 application = typer.Typer(
     cls=Commands,
     name="ase-comformer",
-    help="Energies, forces and response tensors (dielectric, Born, piezoelectric, elastic) of crystals.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ase-comformer {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Energies, forces and response tensors (dielectric, Born, piezoelectric, elastic) of crystals."""
+
 
 _names = [module.name for module in iter_modules(commands.__path__)]
 for _name in sorted(_names, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)):

@@ -6,6 +6,19 @@ from typing import Annotated
 import typer
 
 File = Annotated[Path, typer.Argument(help="Structure file that ASE reads (CIF, POSCAR, extxyz, ...), or FILE@INDEX.")]
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        help="Structure files that ASE reads (CIF, POSCAR, extxyz, ase.db, ...), pymatgen JSON, FILE@INDEX such as "
+        "all.db@0:2, folders, patterns."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Also write the results here; the ending gives the format.", show_default=False
+    ),
+]
 Index = Annotated[
     str | None, typer.Option(help="Which structures of the file: 0, -1, 2:8, ...; all by default.", show_default=False)
 ]

@@ -6,11 +6,14 @@ import codecs
 import json
 import os
 import sys
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import typer
 from rich.console import Console
+
+Item = TypeVar("Item")
 
 #: What is printed for characters that the terminal cannot show.
 _SPELLED_OUT = {"Å": "A", "×": "x", "ε": "eps", "±": "+-", "–": "-", "—": "-", "…": "...", "•": "*"}
@@ -36,6 +39,23 @@ def console(stderr: bool = False) -> Console:
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = 160
     return found
+
+
+def counted(items: Iterable[Item], what: str) -> Iterator[Item]:
+    """Pass items on, and show on a terminal how many there were so far and how fast they come."""
+    shown = console(stderr=True)
+    if not shown.is_terminal:
+        yield from items
+        return
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(what), TextColumn("{task.completed}"), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, console=shown, transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="")
+        for item in items:
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
+            yield item
 
 
 def complain(problem: Exception | str, remark: str = "", style: str = "red") -> None:

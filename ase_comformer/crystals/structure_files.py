@@ -12,6 +12,7 @@ from ase import Atoms
 
 from ase_comformer.crystals.cif import read_cif
 from ase_comformer.crystals.interop import as_atoms
+from ase_comformer.crystals.validation import has_partial_occupancy
 from ase_comformer.errors import UnreadableFileError
 
 _INDEX = re.compile(r"^\s*(-?\d+|(-?\d+)?:(-?\d+)?(:(-?\d+)?)?)\s*$")
@@ -30,12 +31,30 @@ def read_structures(path: str | Path, index: str | None = None) -> list[Atoms]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnreadableFileError: the format is not known, the content is not what the format says, there are no atoms, or
-            the index is wrong or beyond the end.
+        UnreadableFileError: the format is not known, the content is not what the format says, there are no atoms,
+            sites are partially occupied, or the index is wrong or beyond the end.
 
     Example:
         >>> read_structures("POSCAR")  # doctest: +SKIP
     """
+    structures = read_all_structures(path, index)
+    for atoms in structures:
+        refuse_partial_occupancy(atoms, str(path))
+    return structures
+
+
+def refuse_partial_occupancy(atoms: Atoms, where: str) -> None:
+    """Raise ``UnreadableFileError`` for a disordered crystal, which the networks cannot represent."""
+    if has_partial_occupancy(atoms):
+        raise UnreadableFileError(
+            f"{where} has partially occupied sites, and the networks know only whole atoms. Write an ordered "
+            "approximant to a file, for example with pymatgen's OrderDisorderedStructureTransformation, or round the "
+            "occupancies of the file to 0 and 1."
+        )
+
+
+def read_all_structures(path: str | Path, index: str | None = None) -> list[Atoms]:
+    """Read structures as ``read_structures``, disordered ones too."""
     path, index = _split(Path(path), index)
     if path.suffix not in _DATABASES and not _INDEX.match(index):
         raise UnreadableFileError(f"The index {index!r} is neither a number nor a range: give 0, -1, ':' or '2:8:2'.")

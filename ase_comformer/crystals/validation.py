@@ -258,6 +258,17 @@ def _nearest_distance(atoms: Atoms, index: int, beyond: float) -> str:
     return f"more than {8 * beyond:g} Å"
 
 
+def has_partial_occupancy(atoms: Atoms) -> bool:
+    """Whether sites are shared or partly empty, as ASE notes it in ``atoms.info["occupancy"]``."""
+    occupancy = atoms.info.get("occupancy")
+    return isinstance(occupancy, dict) and any(
+        abs(float(value) - 1.0) > 1e-6
+        for site in occupancy.values()
+        if isinstance(site, dict)
+        for value in site.values()
+    )
+
+
 def ignored_information(atoms: Atoms) -> dict[str, str]:
     """Say what ``atoms`` carry that no prediction takes into account: a sentence for each kind of information."""
     found = {}
@@ -272,13 +283,7 @@ def ignored_information(atoms: Atoms) -> dict[str, str]:
             "Initial charges are ignored: the networks know neutral cells and no charge states. Remove them "
             "(atoms.set_initial_charges(None)) to silence this warning."
         )
-    occupancy = atoms.info.get("occupancy")
-    if isinstance(occupancy, dict) and any(
-        abs(float(value) - 1.0) > 1e-6
-        for site in occupancy.values()
-        if isinstance(site, dict)
-        for value in site.values()
-    ):
+    if has_partial_occupancy(atoms):
         found["occupancy"] = (
             "atoms.info['occupancy'] has partial occupancies (a disordered crystal), which are ignored: every site is "
             "taken as fully occupied by the listed element. Pass an ordered approximant instead."

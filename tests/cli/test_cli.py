@@ -14,11 +14,14 @@ from ase import Atoms
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from ase_comformer import predict
+from ase_comformer import __version__, predict
 from ase_comformer.cli import commands
 from ase_comformer.cli.application import application as app
 
-COMMANDS = ["predict", "symmetry", "models", "convert", "train", "export", "evaluate", "demo"]
+COMMANDS = [
+    "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "convert", "train", "export", "evaluate",
+    "demo",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -43,6 +46,10 @@ def test_every_command_has_help(run, command):
 
 def test_every_module_of_the_folder_is_a_command():
     assert {path.stem for path in Path(commands.__path__[0]).glob("[a-z]*.py")} == set(COMMANDS)
+
+
+def test_version_is_printed(run):
+    assert run("--version").stdout.strip() == f"ase-comformer {__version__}"
 
 
 def test_help_texts_are_ascii():
@@ -75,7 +82,7 @@ def test_faults_of_the_program_are_one_line_and_a_status_of_their_own(run, files
     def fail(*_, **__):
         raise RuntimeError("cannot reshape")
 
-    monkeypatch.setattr("ase_comformer.crystals.structure_files.read_structures", fail)
+    monkeypatch.setattr("ase_comformer.inference.predictor.Predictor.__init__", fail)
     result = run("predict", files)
     assert result.exit_code == 3
     assert "RuntimeError: cannot reshape" in result.stderr
@@ -87,9 +94,9 @@ def test_faults_of_the_program_are_one_line_and_a_status_of_their_own(run, files
 def test_warnings_are_lines_without_a_place_in_the_code(run, files, monkeypatch):
     def warn(*_, **__):
         warnings.warn("watch out", UserWarning, stacklevel=1)
-        return []
+        return iter([])
 
-    monkeypatch.setattr("ase_comformer.crystals.structure_files.read_structures", warn)
+    monkeypatch.setattr("ase_comformer.crystals.structure_sources.iter_sources", warn)
     assert run("symmetry", files).stderr.strip() == "UserWarning: watch out"
 
 
@@ -104,10 +111,10 @@ def test_predict_prints_json_of_what_the_library_returns(run, files, tiny_model)
         assert row["formation_energy"] == pytest.approx(values["formation_energy"], abs=1e-5)
 
 
-def test_predict_prints_units_and_kind_of_every_property(run, files, tiny_model):
+def test_predict_prints_units_and_functional_of_every_property(run, files, tiny_model):
     result = run("predict", files, "--model", tiny_model, "--index", "0")
     assert result.exit_code == 0, result.output
-    for text in ("O6Si3", "dielectric_tensor", "GPa", "C/m^2", "kind of elastic_tensor", "PBEsol"):
+    for text in ("O6Si3", "dielectric_tensor", "GPa", "C/m^2", "PBEsol"):
         assert text in result.stdout
 
 

@@ -1,9 +1,9 @@
-"""``ase-comformer predict FILE``: properties of the structures in a file."""
+"""``ase-comformer predict FILE...``: properties of the structures in files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,23 +13,22 @@ from ase_comformer.cli.options import (
     Device,
     Dtype,
     EnforceSymmetry,
-    File,
+    Files,
     Index,
     ModelName,
+    Output,
     Properties,
     Symprec,
 )
-from ase_comformer.cli.terminal import console, indented, print_json
+from ase_comformer.cli.terminal import console, counted, print_json
 from ase_comformer.inference.settings import BATCH_SIZE, DEFAULTS
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.crystals.structure_sources import Source
 
 
 def predict(
-    file: File,
+    files: Files,
     properties: Properties = None,
     index: Index = None,
     model: ModelName = DEFAULTS.model,
@@ -38,40 +37,43 @@ def predict(
     symprec: Symprec = DEFAULTS.symprec,
     enforce_symmetry: EnforceSymmetry = DEFAULTS.enforce_symmetry,
     batch_size: BatchSize = BATCH_SIZE,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict properties of the structures in FILE, in the frame and atom order of the file."""
-    from ase_comformer.crystals.structure_files import read_structures
+    """Predict properties of the structures in FILES, in the frame and atom order of each file."""
+    from ase_comformer.cli.display import show_rows
+    from ase_comformer.cli.output import check_output, write_rows
+    from ase_comformer.crystals.structure_sources import iter_sources, structure_paths
     from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.workflows.predict_sources import predict_sources
 
-    structures = read_structures(file, index)
+    check_output(output)
+    paths = structure_paths(files)
     predictor = Predictor(model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry)
     names = predictor.checked(properties)
-    results = predictor.predict(structures, names, batch_size=batch_size, progress=len(structures) > batch_size)
-    formulas = [atoms.get_chemical_formula() for atoms in structures]
+    sources = refuse_single(iter_sources(paths, index), alone=len(paths) == 1)
+    rows = list(counted(predict_sources(predictor, sources, names, batch_size=batch_size), "predicting"))
+    facts = {name: predictor.describe(name) for name in names}
+    weights = {"name": predictor.model.name, "fingerprint": predictor.model.fingerprint}
+    if output is not None:
+        write_rows(output, rows, facts, weights)
     if as_json:
-        rows = [{"formula": formula, **result} for formula, result in zip(formulas, results, strict=True)]
-        print_json({"model": predictor.model.name, "results": rows})
+        keys = ("unit", "shape", "kind", "functional", "description")
+        what = {name: {key: facts[name][key] for key in keys} for name in names}
+        results = [row.as_dict() for row in rows]
+        print_json(
+            {"model": weights["name"], "fingerprint": weights["fingerprint"], "properties": what, "results": results}
+        )
     else:
-        shown = console()
-        for number, (formula, result) in enumerate(zip(formulas, results, strict=True)):
-            shown.print(f"[bold]{number}: {formula}[/bold]")
-            _show(shown, predictor, names, result)
+        show_rows(console(), rows, names, facts)
     # What nobody asked for by name may be missing: a slab has an energy and no tensors.
-    if any("error" in result or (properties and "errors" in result) for result in results):
+    if any(row.error or (properties and row.errors) for row in rows):
         raise typer.Exit(1)
 
 
-def _show(shown: Console, predictor: Predictor, names: Sequence[str], result: Mapping[str, Any]) -> None:
-    if "error" in result:
-        shown.print(f"  {result['error']}", style="red", markup=False, highlight=False)
-        return
-    for line in result.get("warnings", ()):
-        shown.print(f"  {line}", style="yellow", markup=False, highlight=False)
-    for name in names:
-        if name in result:
-            described = predictor.describe(name)
-            shown.print(f"  {name} ({described['unit']}; {described['kind']}, {described['functional']})", markup=False)
-            shown.print(indented(result[name]), markup=False, highlight=False)
-    for name, message in result.get("errors", {}).items():
-        shown.print(f"  {name}: {message}", style="red", markup=False, highlight=False)
+def refuse_single(sources: Iterable[Source], *, alone: bool) -> Iterator[Source]:
+    """Pass sources on, but raise the error of a file that is the only one."""
+    for number, source in enumerate(sources):
+        if alone and number == 0 and source.error is not None:
+            raise source.error
+        yield source

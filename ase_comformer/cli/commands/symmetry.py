@@ -1,16 +1,16 @@
-"""``ase-comformer symmetry FILE``: the space group, what it allows of each tensor, and what the network says."""
+"""``ase-comformer symmetry FILE...``: the space group, what it allows of each tensor, and what the network says."""
 
 from __future__ import annotations
 
 import typer
 
-from ase_comformer.cli.options import AsJson, Device, Dtype, File, Index, ModelName, Properties, Symprec
+from ase_comformer.cli.options import AsJson, Device, Dtype, Files, Index, ModelName, Properties, Symprec
 from ase_comformer.cli.terminal import print_json
 from ase_comformer.inference.settings import DEFAULTS
 
 
 def symmetry(
-    file: File,
+    files: Files,
     properties: Properties = None,
     index: Index = None,
     model: ModelName = DEFAULTS.model,
@@ -19,14 +19,15 @@ def symmetry(
     symprec: Symprec = DEFAULTS.symprec,
     as_json: AsJson = False,
 ) -> None:
-    """Show the space group of FILE, what it allows of each tensor, and what the network says."""
-    from ase_comformer.crystals.structure_files import read_structures
+    """Show the space group of each crystal, what it allows of each tensor, and what the network says."""
+    from ase_comformer.cli.structures import for_each_crystal
     from ase_comformer.inference.predictor import Predictor
 
-    structures = read_structures(file, index)
     predictor = Predictor(model=model, device=device, dtype=dtype, symprec=symprec)
-    reports = [predictor.symmetry_report(atoms, properties) for atoms in structures]
+    names = None if properties is None else predictor.checked(properties)
+    found, status = for_each_crystal(files, index, lambda atoms: predictor.symmetry_report(atoms, names), "symmetry")
     if as_json:
-        print_json([report.as_dict() for report in reports])
+        print_json([{"source": name, **report.as_dict()} for name, _, report in found])
     else:
-        typer.echo("\n\n".join(map(str, reports)))
+        typer.echo("\n\n".join(str(report) for _, _, report in found))
+    raise typer.Exit(status)

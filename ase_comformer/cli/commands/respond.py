@@ -1,0 +1,83 @@
+"""``ase-comformer respond FILE...``: the whole linear response to field and strain, atoms at rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Symprec
+from ase_comformer.cli.terminal import console, print_json
+from ase_comformer.inference.settings import DEFAULTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: What is shown, with units.
+QUANTITIES = {
+    "elastic_tensor": "GPa",
+    "dielectric_tensor": "relative, electronic",
+    "static_dielectric_tensor": "relative, fixed strain",
+    "free_dielectric_tensor": "relative, fixed stress",
+    "piezoelectric_tensor": "e, C/m^2",
+    "piezoelectric_strain_tensor": "d, pC/N",
+    "born_effective_charges": "e, primitive cell",
+    "frequencies": "THz, q = 0, transverse",
+    "infrared_intensities": "e^2/u",
+}
+
+
+def respond(
+    files: Files,
+    index: Index = None,
+    relax: Annotated[str, typer.Option(help="What comes to rest before: cell, atoms or none.")] = "atoms",
+    model: ModelName = DEFAULTS.model,
+    device: Device = DEFAULTS.device,
+    symprec: Symprec = DEFAULTS.symprec,
+    as_json: AsJson = False,
+) -> None:
+    """Show how each crystal answers a field and a strain, with the atoms following."""
+    from ase_comformer.cli.structures import for_each_crystal
+    from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.workflows.response import respond as compute
+
+    predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    found, status = for_each_crystal(
+        files, index, lambda atoms: compute(atoms, relax=relax, predictor=predictor), "response"
+    )
+    if as_json:
+        rows = [
+            {
+                "source": name,
+                "formula": atoms.get_chemical_formula(),
+                "space_group": result.space_group,
+                **_values(result),
+                "status": list(result.status),
+            }
+            for name, atoms, result in found
+        ]
+        parts = ("stress", "born_effective_charges", "dielectric_tensor", "clamped_piezoelectric_tensor")
+        names = [name for name in parts if name in predictor.properties]
+        functional = {name: predictor.describe(name)["functional"] for name in names}
+        print_json({"model": predictor.model.name, "units": QUANTITIES, "functional": functional, "results": rows})
+        raise typer.Exit(status)
+    for name, atoms, result in found:
+        _show(console(), name, atoms, result)
+    raise typer.Exit(status)
+
+
+def _values(result: Any) -> dict[str, Any]:
+    """What there is of the quantities."""
+    found = {name: getattr(result, name, None) for name in QUANTITIES}
+    return {name: np.asarray(value) for name, value in found.items() if value is not None}
+
+
+def _show(shown: Console, name: str, atoms: Any, result: Any) -> None:
+    from ase_comformer.cli.display import number_text, plain, quantity, values_table
+
+    shown.print(f"[bold]{plain(atoms.get_chemical_formula())}[/bold], {plain(result.space_group)}, {plain(name)}")
+    table = values_table()
+    for key, value in _values(result).items():
+        table.add_row(quantity(key.replace("_", " "), QUANTITIES[key]), number_text(value))
+    shown.print(table, highlight=False)
