@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ase_comformer.models.registry import load_model as load_model
     from ase_comformer.workflows.elastic import elastic as elastic
     from ase_comformer.workflows.relax import relax as relax
+    from ase_comformer.workflows.phonons import phonons as phonons
+    from ase_comformer.workflows.phonons import write_born as write_born
     from ase_comformer.workflows.response import respond as respond
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
@@ -30,6 +32,8 @@ _EXPORTS = {
     "respond": "workflows.response",
     "relax": "workflows.relax",
     "elastic": "workflows.elastic",
+    "phonons": "workflows.phonons",
+    "write_born": "workflows.phonons",
     "available_models": "models.registry",
     "load_model": "models.registry",
     "InvalidStructureError": "errors",
@@ -46,6 +50,8 @@ __all__ = [  # noqa: RUF022, the calculator first
     "respond",
     "relax",
     "elastic",
+    "phonons",
+    "write_born",
     "available_models",
     "load_model",
     "InvalidStructureError",

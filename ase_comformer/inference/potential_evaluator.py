@@ -150,6 +150,14 @@ class PotentialEvaluator:
         _check_close_atoms(crystal, warn or show_each_time)
         return crystal
 
+    def prepare_symmetric(self, group: SpaceGroup, *, warn: Warn | None = None) -> PreparedStructure:
+        """Make the graphs of ``group.primitive``, on which the group is known to act exactly, for a batch."""
+        build = build_reduced_graph if group.order > 1 and self.use_symmetry else _plain_graph
+        graphs = {settings: build(group, settings) for settings in self.ensemble.settings}
+        crystal = PreparedStructure(group.primitive, graphs, np.arange(len(group.primitive)))
+        _check_close_atoms(crystal, warn or show_each_time)
+        return crystal
+
     def evaluate_batch(
         self, crystals: Sequence[PreparedStructure], names: Sequence[str] | None = None, *, warn: Warn | None = None
     ) -> list[dict[str, Any]]:
@@ -169,6 +177,10 @@ class PotentialEvaluator:
             memory.followed = FollowedGroup.of(atoms, group)
         graphs = {settings: build_reduced_graph(group, settings) for settings in self.ensemble.settings}
         return PreparedStructure(atoms, graphs, group.atom_to_primitive)
+
+
+def _plain_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGraph:
+    return build_graph(group.primitive, settings)
 
 
 def _same_neighbours(first: CrystalGraph, second: CrystalGraph) -> bool:

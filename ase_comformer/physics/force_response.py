@@ -98,25 +98,66 @@ def response_blocks(
     return ResponseBlocks(primitive.cell.volume, _without_translations(constants), _without_mean(internal), clamped)
 
 
-def independent_displacements(group: SpaceGroup) -> list[_Step]:
-    """List the fewest displacements whose images under the space group move every atom in every direction."""
+def independent_displacements(group: SpaceGroup, *, prefer_symmetric: bool = False) -> list[_Step]:
+    """List the fewest displacements whose images under the space group move every atom in every direction.
+
+    Args:
+        group: of the crystal.
+        prefer_symmetric: among directions that do equally well, take those that more operations leave alone, which
+            makes what is left of the symmetry as large as can be.
+    """
     steps: list[_Step] = []
     for atom in group.representatives:
         site = np.flatnonzero(group.permutations[:, atom] == atom)
         rotations = group.rotations[site]
-        found = np.zeros((0, 3))
-        while np.linalg.matrix_rank(found, tol=1e-3) < 3:
-            # directions of the lattice, so that they turn with the crystal
-            whole = np.concatenate([np.eye(3), [[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]])
-            candidates = whole @ group.primitive.cell.array
-            candidates /= np.linalg.norm(candidates, axis=1, keepdims=True)
-            gains = [np.linalg.matrix_rank(np.concatenate([found, rotations @ v]), tol=1e-3) for v in candidates]
-            best = candidates[int(np.argmax(gains))]
-            images = rotations @ best
-            turned = np.flatnonzero(np.abs(images + best).max(axis=1) < _SAME)
+        candidates = _directions(group.primitive.cell.array, rotations if prefer_symmetric else None)
+        still = np.abs(candidates @ rotations.swapaxes(1, 2) - candidates).max(axis=2) < _SAME
+        squares = np.einsum(
+            "gck,gcl->ckl", candidates @ rotations.swapaxes(1, 2), candidates @ rotations.swapaxes(1, 2)
+        )
+        found = np.zeros((3, 3))
+        while _rank(found) < 3:
+            values = _rank(found + squares).astype(float)
+            if prefer_symmetric:
+                values += still.sum(axis=0) / (len(site) + 1)
+            chosen = int(np.argmax(values))
+            best = candidates[chosen]
+            turned = np.flatnonzero(np.abs(rotations @ best + best).max(axis=1) < _SAME)
             steps.append(_Step(int(atom), best, int(site[turned[0]]) if len(turned) else None))
-            found = np.concatenate([found, images])
+            found = found + squares[chosen]
     return steps
+
+
+def _rank(squares: FloatArray) -> NDArray[np.int64]:
+    """Directions that sums of squares of vectors (..., 3, 3) span."""
+    return np.asarray((np.linalg.eigvalsh(squares) > 1e-6).sum(axis=-1))
+
+
+def _directions(cell: FloatArray, rotations: FloatArray | None) -> FloatArray:
+    """Unit vectors to choose from: of the lattice, so that they turn with the crystal, and of the axes of a group."""
+    whole = np.concatenate([np.eye(3), [[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]]]) @ cell
+    if rotations is not None:
+        found = [axis for axis in map(_axis, rotations) if axis is not None]
+        axes = np.unique(np.round(np.array(found).reshape(-1, 3), 9), axis=0)
+        normals = np.cross(axes[:, None], axes).reshape(-1, 3)
+        normals = normals[np.linalg.norm(normals, axis=1) > 0.1]
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        normals = np.unique(np.round(normals, 9), axis=0) if len(axes) < 9 else normals[:0]
+        # directions within mirror planes that are no axis of another kind
+        sums = (axes[:, None] + 0.7 * np.concatenate([axes, normals])).reshape(-1, 3)
+        whole = np.concatenate([whole, axes, sums])
+    lengths = np.linalg.norm(whole, axis=1, keepdims=True)
+    return np.asarray((whole / np.maximum(lengths, 1e-12))[lengths[:, 0] > 0.1])
+
+
+def _axis(rotation: FloatArray) -> FloatArray | None:
+    """Axis of a rotation, normal of a mirror; None of the identity and the inversion."""
+    proper = rotation * np.sign(np.linalg.det(rotation))
+    if np.abs(proper - np.eye(3)).max() < _SAME:
+        return None
+    values, vectors = np.linalg.eig(proper)
+    axis = vectors[:, int(np.argmin(np.abs(values - 1)))].real
+    return np.asarray(axis * np.sign(axis[np.argmax(np.abs(axis) > 0.3)]))
 
 
 def _derivatives(

@@ -6,12 +6,16 @@ phonopy is imported where it is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ase.units
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
+
+from ase_comformer.crystals.space_group import SpaceGroup
+from ase_comformer.physics.supercell_force_constants import DisplacedCopy, SupercellSymmetry
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -78,3 +82,104 @@ def set_non_analytic_term(phonon: Phonopy, born: ArrayLike, dielectric: ArrayLik
         "dielectric": np.asarray(dielectric, dtype=np.float64),
         "factor": ase.units.Hartree * ase.units.Bohr,  # e^2 / (4 pi eps0) in eV A
     }
+
+
+def phonopy_of_group(group: SpaceGroup, matrix: NDArray[np.int64]) -> tuple[Phonopy, SupercellSymmetry]:
+    """Phonopy object of a crystal whose space group is known, and that group at work in phonopy's supercell.
+
+    Args:
+        group: its idealised primitive cell is phonopy's primitive cell.
+        matrix: (3, 3) integers, rows times the primitive cell are the vectors of the supercell.
+
+    Raises:
+        ImportError: phonopy is not installed (``pip install phonopy``).
+    """
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    from ase_comformer.physics.lazy_phonopy import LazyPhonopy
+
+    primitive = group.primitive
+    cell = PhonopyAtoms(
+        numbers=primitive.numbers,
+        cell=primitive.cell.array,
+        scaled_positions=primitive.get_scaled_positions(wrap=False),
+        masses=primitive.get_masses(),
+    )
+    phonon = LazyPhonopy(cell, supercell_matrix=matrix.T, primitive_matrix=np.eye(3))
+    supercell = phonon.supercell
+    of = np.array([supercell.u2u_map[number] for number in supercell.s2u_map], dtype=np.int64)
+    inverse = np.linalg.inv(primitive.cell.array)
+    cells = np.rint((supercell.positions - primitive.positions[of]) @ inverse).astype(np.int64)
+    return phonon, SupercellSymmetry(group, matrix, of, cells)
+
+
+def set_forces(
+    phonon: Phonopy,
+    symmetry: SupercellSymmetry,
+    copies: Sequence[DisplacedCopy],
+    forces: Sequence[NDArray[np.float64]],
+) -> None:
+    """Give phonopy displacements, forces and the force constants that follow.
+
+    Args:
+        phonon: of :func:`phonopy_of_group`.
+        symmetry: that came with it.
+        copies: of ``symmetry.displaced_copies``.
+        forces: (N, 3) eV/A of each copy.
+    """
+    phonon.dataset = {
+        "natom": len(phonon.supercell),
+        "first_atoms": [
+            {"number": int(symmetry.origin[copy.atom]), "displacement": copy.displacement, "forces": force}
+            for copy, force in zip(copies, forces, strict=True)
+        ],
+    }
+    constants = symmetry.force_constants(copies, forces)
+    # rows of phonopy's compact form belong to its own choice of primitive atoms
+    of, cells = symmetry.primitive_atom, symmetry.cell
+    homes = cells[phonon.primitive.p2s_map]
+    phonon.force_constants = np.stack([row[symmetry.index(of, cells - homes[a])] for a, row in enumerate(constants)])
+
+
+def born_lines(born: ArrayLike, dielectric: ArrayLike, inequivalent: Sequence[int]) -> str:
+    """Text of phonopy's file BORN with all digits: dielectric tensor, and charges of inequivalent atoms.
+
+    Args:
+        born: (n, 3, 3) e, [atom, field, displacement], of the primitive cell.
+        dielectric: (3, 3) electronic permittivity.
+        inequivalent: atoms, the first of each orbit, in the order of phonopy.
+    """
+    charges = np.asarray(born, dtype=np.float64)
+    factor = ase.units.Hartree * ase.units.Bohr
+    lines = [f"{factor:.12f}  # e^2 / (4 pi eps0) in eV A; then the dielectric tensor and Born charges (e) of atoms "]
+    lines[0] += " ".join(str(atom + 1) for atom in inequivalent)
+    tensors = [np.asarray(dielectric, dtype=np.float64), *(charges[atom] for atom in inequivalent)]
+    lines += [" ".join(f"{value:19.14f}" for value in tensor.ravel()) for tensor in tensors]
+    return "\n".join(lines) + "\n"
+
+
+def write_phonopy_files(phonon: Phonopy, folder: str | Path) -> list[Path]:
+    """Write ``phonopy_params.yaml``, ``FORCE_SETS`` and, with a non-analytic term, ``BORN``.
+
+    ``phonopy-load phonopy_params.yaml`` in that folder gives the frequencies of ``phonon``.
+
+    Returns:
+        The files written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "phonopy_params.yaml", folder / "FORCE_SETS"]
+    phonon.save(written[0])
+    dataset = phonon.dataset
+    assert dataset is not None
+    lines = [str(dataset["natom"]), str(len(dataset["first_atoms"]))]  # type: ignore[typeddict-item]
+    for copy in dataset["first_atoms"]:  # type: ignore[typeddict-item]
+        lines += ["", str(copy["number"] + 1), " ".join(f"{value:.16f}" for value in copy["displacement"])]
+        lines += [" ".join(f"{value:.14f}" for value in row) for row in copy["forces"]]
+    written[1].write_text("\n".join(lines) + "\n", encoding="utf-8")
+    nac = phonon.nac_params
+    if nac is not None:
+        inequivalent = phonon.primitive_symmetry.get_independent_atoms().tolist()
+        written.append(folder / "BORN")
+        written[2].write_text(born_lines(nac["born"], nac["dielectric"], inequivalent), encoding="utf-8")
+    return written
