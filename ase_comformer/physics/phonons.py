@@ -244,7 +244,7 @@ class Phonons:
             _qpoints(each, points, with_dynamical_matrices=True)["dynamical_matrices"]
             for each in (self.phonopy, smaller, larger)
         ]
-        return np.array([_gruneisen(*found, strain) for found in zip(*matrices, strict=True)])
+        return np.array([_gruneisen(*each, strain=strain) for each in zip(*matrices, strict=True)])
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write ``phonopy_params.yaml``, ``FORCE_SETS`` and ``BORN``, which ``phonopy-load`` reads.
@@ -303,7 +303,7 @@ def commensurate_points(supercell: NDArray[np.int64]) -> FloatArray:
 
 
 def _gruneisen(
-    matrix: NDArray[np.complex128], smaller: NDArray[np.complex128], larger: NDArray[np.complex128], strain: float
+    matrix: NDArray[np.complex128], smaller: NDArray[np.complex128], larger: NDArray[np.complex128], *, strain: float
 ) -> FloatArray:
     """-d ln(frequency) / d ln(volume) of the modes of one dynamical matrix."""
     values, vectors = np.linalg.eigh(matrix)

@@ -199,8 +199,7 @@ class SupercellSymmetry:
         first = np.arange(count)[:, None]
         back = self.index(np.broadcast_to(first, (count, len(of))), np.broadcast_to(-self.cell, (count, len(of), 3)))
         constants = (constants + constants[of[None, :], back].swapaxes(2, 3)) / 2
-        summed = np.zeros((count, count, 3, 3))
-        np.add.at(summed, (slice(None), of), constants)
+        summed = np.stack([constants[:, of == atom].sum(axis=1) for atom in range(count)], axis=1)
         centred = summed - summed.mean(axis=0, keepdims=True)
         centred -= centred.mean(axis=1, keepdims=True)
         return np.asarray(constants + ((centred - summed) / (len(of) // count))[:, of])

@@ -177,10 +177,10 @@ def write_born(
             f"{given.get_chemical_formula()} has {len(given)} atoms, its primitive cell {len(group.primitive)}: BORN "
             "belongs to phonopy's primitive cell. Pass that cell (phonon.primitive)."
         )
-    tensors = predictor.evaluate(given, _ELECTRIC)
+    found = predictor.evaluate(given, _ELECTRIC)
     orbits = group.permutations.min(axis=0)[group.atom_to_primitive]
     inequivalent = [int(np.flatnonzero(orbits == orbit)[0]) for orbit in dict.fromkeys(orbits.tolist())]
-    Path(path).write_text(born_lines(*(tensors[name] for name in _ELECTRIC), inequivalent), encoding="utf-8")
+    Path(path).write_text(born_lines(found[_ELECTRIC[0]], found[_ELECTRIC[1]], inequivalent), encoding="utf-8")
     return Path(path)
 
 
