@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ase_comformer.models.registry import available_models as available_models
     from ase_comformer.models.registry import load_model as load_model
     from ase_comformer.workflows.elastic import elastic as elastic
-    from ase_comformer.workflows.relax import relax as relax
     from ase_comformer.workflows.phonons import phonons as phonons
     from ase_comformer.workflows.phonons import write_born as write_born
+    from ase_comformer.workflows.relax import relax as relax
     from ase_comformer.workflows.response import respond as respond
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
