@@ -45,8 +45,8 @@ class GMTNetCalculator(Calculator):
     component: 68 % of the errors on validation frames are smaller.
     Other properties, through ``get_property(name, atoms)``: ``dielectric_tensor`` (3, 3) electronic,
     ``static_dielectric_tensor`` (3, 3), ``born_effective_charges`` (n, 3, 3) in e with index order
-    [atom, field, displacement], ``piezoelectric_tensor`` (3, 6) C/m^2, ``elastic_tensor`` (6, 6) GPa and
-    ``formation_energy`` eV/atom, as far as the model has them; Voigt order xx, yy, zz, yz, xz, xy.
+    [atom, field, displacement], ``piezoelectric_tensor`` (3, 6) C/m^2, ``elastic_tensor`` (6, 6) GPa,
+    ``formation_energy`` eV/atom and ``band_gap`` eV, as far as the model has them; Voigt order xx, yy, zz, yz, xz, xy.
     ``describe(name)`` says exactly which quantity a name is.
 
     The energy alone takes a forward pass; forces or stress come with the energy and with each other. Where forces were
@@ -62,6 +62,7 @@ class GMTNetCalculator(Calculator):
         enforce_symmetry: evaluate the structure idealised within ``symprec`` and return tensors that are exactly
             invariant under its space group; otherwise the raw network output for the structure as it is. Derivatives
             of tensors (Raman, photoelastic) need False.
+        functional: what dielectric tensors and Born charges follow, ``"PBEsol"`` (default) or ``"PBE"``.
         dispersion: ``"d3bj"`` adds D3 dispersion with the parameters of PBE (needs the package ``dftd3``) to energy,
             forces and stress. Off by default: the potential is to be PBE, which it was trained and is measured on.
         results_also: further properties that come with every energy and go to ``results``, and so to ASE's writers;
@@ -73,7 +74,7 @@ class GMTNetCalculator(Calculator):
             Or a mapping of it and of tensors of one's own, see ``physics.electric_field.reference_as_dict``.
 
     Raises:
-        UnknownNameError: unknown model, device, dtype or property.
+        UnknownNameError: unknown model, device, dtype, functional or property.
         WeightsError: a weights file is missing, truncated or does not match its checksum.
         InvalidStructureError: the field reference is a metal, a slab or a molecule.
 
@@ -101,6 +102,7 @@ class GMTNetCalculator(Calculator):
         "clamped_piezoelectric_tensor",
         "elastic_tensor",
         "formation_energy",
+        "band_gap",
     ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012
         **asdict(DEFAULTS),
@@ -120,6 +122,7 @@ class GMTNetCalculator(Calculator):
         dtype: str = DEFAULTS.dtype,
         symprec: float = DEFAULTS.symprec,
         enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
+        functional: str = DEFAULTS.functional,
         dispersion: str = "",
         results_also: Sequence[str] = (),
         electric_field: Sequence[float] | None = None,

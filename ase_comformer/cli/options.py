@@ -31,6 +31,13 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
 Symprec = Annotated[float, typer.Option(help="Farthest (in A) that idealisation may move an atom.")]
 EnforceSymmetry = Annotated[bool, typer.Option(help="Return tensors exactly invariant under the space group.")]
+Functional = Annotated[
+    str,
+    typer.Option(
+        help="What dielectric tensors and Born charges follow: PBEsol (default) or PBE.",
+        show_default=False,
+    ),
+]
 BatchSize = Annotated[int, typer.Option(help="Crystals evaluated together.")]
 DataFolder = Annotated[Path | None, typer.Option(help="Data folder; default: $ASE_COMFORMER_DATA.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -22,6 +22,7 @@ def predict(
     dtype: str = DEFAULTS.dtype,
     symprec: float = DEFAULTS.symprec,
     enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
+    functional: str = DEFAULTS.functional,
     on_error: str = "record",
 ) -> list[Result]:
     """Predict properties of many structures.
@@ -36,6 +37,7 @@ def predict(
         dtype: ``"float32"`` or ``"float64"``.
         symprec: farthest, in Å, that idealisation may move an atom.
         enforce_symmetry: evaluate the idealised structure and return exactly symmetric tensors.
+        functional: what dielectric tensors and Born charges follow, ``"PBEsol"`` (default) or ``"PBE"``.
         on_error: ``"record"`` notes what cannot be computed and goes on; ``"raise"`` raises the first error.
 
     Returns:
@@ -45,7 +47,7 @@ def predict(
         ``status`` and ``symmetry`` come with tensors.
 
     Raises:
-        UnknownNameError: unknown property, model, device, dtype or ``on_error``.
+        UnknownNameError: unknown property, model, device, dtype, functional or ``on_error``.
         WeightsError: damaged weights.
         InvalidStructureError, UnknownElementError: with ``on_error="raise"``.
 
@@ -54,7 +56,14 @@ def predict(
         >>> predict([bulk("MgO", "rocksalt", a=4.21)], "elastic_tensor")[0]["elastic_tensor"].shape
         (6, 6)
     """
-    predictor = Predictor(model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry)
+    predictor = Predictor(
+        model=model,
+        device=device,
+        dtype=dtype,
+        symprec=symprec,
+        enforce_symmetry=enforce_symmetry,
+        functional=functional,
+    )
     return predictor.predict(atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error)
 
 
@@ -69,6 +78,7 @@ def predict_iter(
     dtype: str = DEFAULTS.dtype,
     symprec: float = DEFAULTS.symprec,
     enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
+    functional: str = DEFAULTS.functional,
     on_error: str = "record",
 ) -> Iterator[Result]:
     """Predict properties of a stream of structures: as :func:`predict`, in constant memory.
@@ -82,5 +92,12 @@ def predict_iter(
         >>> [round(result["energy"] < 0) for result in predict_iter(salts, "energy")]
         [1, 1, 1]
     """
-    predictor = Predictor(model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry)
+    predictor = Predictor(
+        model=model,
+        device=device,
+        dtype=dtype,
+        symprec=symprec,
+        enforce_symmetry=enforce_symmetry,
+        functional=functional,
+    )
     return predictor.predict_iter(atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error)

@@ -14,11 +14,13 @@ from typing import Any, cast
 from ase.data import atomic_numbers
 from torch import nn
 
+from ase_comformer.errors import UnknownNameError
 from ase_comformer.inference.potential_ensemble import QUANTITIES, PotentialEnsemble
 from ase_comformer.inference.recent import Recent
 from ase_comformer.models.registry import Model, load_model
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.nn.ensemble import Ensemble
+from ase_comformer.properties.registry import tensor_property
 
 #: Structures, of different calculators, whose neighbour lists or graphs are kept.
 REMEMBERED = 16
@@ -66,6 +68,24 @@ class LoadedModel:
     def elements(self, name: str) -> frozenset[str]:
         """Chemical symbols that all networks behind a property were trained on."""
         return self.model.elements(self.source(name))
+
+    def functionals(self, name: str) -> tuple[str, ...]:
+        """What predictions of a property can follow, choices of ``predict(functional=...)``; empty without one."""
+        if name not in self.model.members:
+            return ()
+        known = [card["properties"][name].get("functionals", ()) for card in self.model.cards(name)]
+        return tuple(each for each in tensor_property(name).functionals if all(each in names for names in known))
+
+    def check_functional(self, functional: str) -> None:
+        """Refuse a functional that no property of the model can follow.
+
+        Raises:
+            UnknownNameError: the message lists the choices by property.
+        """
+        choices = {name: self.functionals(name) for name in self.properties if self.functionals(name)}
+        if functional and not any(functional in names for names in choices.values()):
+            listed = "; ".join(f"{name}: {', '.join(names)}" for name, names in choices.items()) or "it has no choice"
+            raise UnknownNameError(f"Model {self.model.name!r} knows no functional {functional!r}. Choices: {listed}.")
 
     def source(self, name: str) -> str:
         """The entry of the model that a property comes from: atomic energies, for instance, from the energy."""

@@ -48,10 +48,10 @@ class Predictor:
     share a predictor: ``evaluate`` lets one after the other in.
 
     Args:
-        model, device, dtype, symprec, enforce_symmetry: see ``inference.settings.Settings``.
+        model, device, dtype, symprec, enforce_symmetry, functional: see ``inference.settings.Settings``.
 
     Raises:
-        UnknownNameError: unknown model, device or dtype.
+        UnknownNameError: unknown model, device, dtype or functional.
         WeightsError: damaged weights.
         ValueError: ``symprec`` is not a positive number.
 
@@ -69,9 +69,15 @@ class Predictor:
         dtype: str = DEFAULTS.dtype,
         symprec: float = DEFAULTS.symprec,
         enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
+        functional: str = DEFAULTS.functional,
     ) -> None:
         self.settings = Settings.of(
-            model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry
+            model=model,
+            device=device,
+            dtype=dtype,
+            symprec=symprec,
+            enforce_symmetry=enforce_symmetry,
+            functional=functional,
         )
         self._load()
 
@@ -79,12 +85,13 @@ class Predictor:
         settings = self.settings
         self.device, self.dtype = resolve_device(settings.device), resolve_dtype(settings.dtype)
         self.loaded: LoadedModel = loaded_model(settings.model, str(self.device), settings.dtype)
+        self.loaded.check_functional(settings.functional)
         self.notices = Notices()
         self.potential: PotentialEvaluator | None = None
         if self.loaded.potentials is not None:
             self.potential = PotentialEvaluator(self.loaded.potentials, recent=self.loaded.moving)
         self.preparer = Preparer(self.loaded, settings, self.potential, self.notices)
-        self.tensors = TensorEvaluator(self.loaded, self.device, self.dtype)
+        self.tensors = TensorEvaluator(self.loaded, self.device, self.dtype, settings.functional)
         self._lock = threading.RLock()
         self._token = object()
 
@@ -130,6 +137,11 @@ class Predictor:
     def enforce_symmetry(self) -> bool:
         """Whether tensors are those of the idealised structure."""
         return self.settings.enforce_symmetry
+
+    @property
+    def functional(self) -> str:
+        """What dielectric tensors and Born charges follow."""
+        return tensor_property("dielectric_tensor").functional_of(self.settings.functional)
 
     def checked(self, properties: Names | None) -> tuple[str, ...]:
         """The names as a tuple, all of the model where None; :class:`UnknownNameError` lists the choices."""
@@ -271,6 +283,8 @@ class Predictor:
                     why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=gap)
                     result["status"] = " ".join(why.values()) or "ok"
                     self.notices.of_undefined(why)
+                if any(tensor_property(name).functionals for name in own):
+                    result["functional"] = self.functional
                 if crystal.group is not None:
                     result["symmetry"] = symmetry_record(crystal.group)
                     self.notices.of_idealisation(crystal.atoms, crystal.group)
@@ -338,6 +352,10 @@ class Predictor:
         """
         (name,) = self.checked([name])
         described = describe_prediction(self.model, name, self.loaded.source(name))
+        choices = self.loaded.functionals(name)
+        if choices:
+            described |= {"functional": tensor_property(name).functional_of(self.settings.functional)}
+            described |= {"functionals": list(choices)}
         return described | {"enforce_symmetry": self.enforce_symmetry}
 
 

@@ -38,6 +38,7 @@ class Prediction(TypedDict, total=False):
     of the input. ``errors`` has a message for each property that was asked for and could not be computed, ``error``
     is there only where nothing could be. ``status`` says what the structure is as far as tensors per volume are
     concerned ("ok" for a bulk crystal), ``symmetry`` which group was enforced; both come with tensors only.
+    ``functional`` is what dielectric tensors and Born charges follow, and comes with them.
     """
 
     energy: float
@@ -54,6 +55,8 @@ class Prediction(TypedDict, total=False):
     clamped_piezoelectric_tensor: Array
     elastic_tensor: Array
     formation_energy: float
+    band_gap: float
+    functional: str
     status: str
     symmetry: SymmetryRecord
     errors: dict[str, str]
@@ -63,7 +66,7 @@ class Prediction(TypedDict, total=False):
 Result = dict[str, Any]
 """A ``Prediction``, or one with properties that were registered by the user."""
 
-METADATA = ("status", "symmetry", "errors", "error")
+METADATA = ("functional", "status", "symmetry", "errors", "error")
 """Keys of a result that are no properties."""
 
 RESULT_ALIASES = {"becs": "born_effective_charges", "polarizability": "dielectric_tensor"}

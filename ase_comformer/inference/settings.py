@@ -24,6 +24,8 @@ class Settings:
         dtype: ``"float32"`` or ``"float64"``.
         symprec: farthest, in Å, that idealisation may move an atom.
         enforce_symmetry: evaluate the idealised structure and return exactly symmetric tensors.
+        functional: what dielectric tensors and Born charges follow, ``"PBEsol"`` or ``"PBE"``; where empty what they
+            follow by default (PBEsol).
     """
 
     model: str = "default"
@@ -31,15 +33,25 @@ class Settings:
     dtype: str = "float32"
     symprec: float = 1e-2
     enforce_symmetry: bool = True
+    functional: str = ""
 
     @classmethod
-    def of(cls, *, model: str | Path, device: str, dtype: str, symprec: float, enforce_symmetry: bool) -> Settings:
+    def of(
+        cls,
+        *,
+        model: str | Path,
+        device: str,
+        dtype: str,
+        symprec: float,
+        enforce_symmetry: bool,
+        functional: str = "",
+    ) -> Settings:
         """Settings from arguments as users write them.
 
         Raises:
             ValueError: ``symprec`` is not a positive number.
         """
-        return cls(str(model), str(device), dtype, _positive(symprec), bool(enforce_symmetry))
+        return cls(str(model), str(device), dtype, _positive(symprec), bool(enforce_symmetry), str(functional or ""))
 
 
 DEFAULTS = Settings()

@@ -39,10 +39,11 @@ class TensorEvaluator:
         loaded: the model.
         device: where it is.
         dtype: its precision.
+        functional: that properties with a choice follow.
     """
 
-    def __init__(self, loaded: LoadedModel, device: torch.device, dtype: torch.dtype) -> None:
-        self.loaded, self.device, self.dtype = loaded, device, dtype
+    def __init__(self, loaded: LoadedModel, device: torch.device, dtype: torch.dtype, functional: str = "") -> None:
+        self.loaded, self.device, self.dtype, self.functional = loaded, device, dtype, functional
 
     def evaluate(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
         """Properties in their documented form, projected onto what the space group allows where there is one."""
@@ -91,7 +92,7 @@ class TensorEvaluator:
         networks = self.loaded.networks(tuple(names))
         means: list[Result] = [{} for _ in crystals]
         with torch.inference_mode(), shielded_device(str(self.device)):
-            means_of = self.loaded.ensemble.means(networks, batch_of)
+            means_of = self.loaded.ensemble.means(networks, batch_of, self.functional)
         for name, mean_of in means_of.items():
             values = mean_of.to("cpu", torch.float64).numpy()
             parts: Any = values

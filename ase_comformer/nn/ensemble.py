@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.layers.stacked import repeated
-from ase_comformer.nn.protocols import Network, SharesGeometry, Stackable
+from ase_comformer.nn.protocols import FollowsFunctionals, Network, SharesGeometry, Stackable
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.forms import to_cartesian
 
@@ -33,12 +33,14 @@ class Ensemble:
         self,
         networks: Mapping[nn.Module, Sequence[str]],
         batch_of: Callable[[nn.Module], tuple[Hashable, CrystalGraph]],
+        functional: str = "",
     ) -> dict[str, Tensor]:
         """Property -> mean of the outputs of the networks that were asked for it, float64.
 
         Args:
             networks: each with the properties it is asked for.
             batch_of: gives the batch that a network reads, with a key that is the same for the same batch.
+            functional: that networks with a choice are to follow; each property's own where empty.
         """
         groups: dict[Hashable, list[nn.Module]] = {}
         for network, names in networks.items():
@@ -48,14 +50,16 @@ class Ensemble:
         for members in groups.values():
             names = tuple(networks[members[0]])
             key, graph = batch_of(members[0])
+            follows = functional and isinstance(members[0], FollowsFunctionals)
+            choice: dict[str, Any] = {"functional": functional} if follows else {}
             if len(members) > 1 and len(graph.edge_receiver) < STACKED_EDGES:
-                outputs = self._stacked(members)(repeated(graph, len(members)), names)
+                outputs = self._stacked(members)(repeated(graph, len(members)), names, **choice)
                 for name in names:
                     each = outputs[name].to(torch.float64).unflatten(0, (len(members), -1))
                     found.setdefault(name, {}).update(zip(members, each, strict=True))
                 continue
             for network in members:
-                shared: dict[str, Any] = {}
+                shared = dict(choice)
                 if isinstance(network, SharesGeometry):
                     geometry_key = (key, network.geometry)
                     if geometry_key not in geometries:

@@ -1,7 +1,7 @@
 """What the rest of the package asks of a network; any class that has it can be trained, saved and evaluated.
 
-``Network`` is the whole obligation. The other two are offers that make ensembles faster: networks that share the
-geometry of edges, and networks that can be stacked and evaluated as one.
+``Network`` is the whole obligation. The others are offers: two make ensembles faster (networks that share the geometry
+of edges, and networks that can be stacked and evaluated as one), one lets users choose the functional.
 """
 
 from __future__ import annotations
@@ -53,6 +53,17 @@ class SharesGeometry(Protocol):
     def edge_geometry(self, graph: CrystalGraph) -> Any:
         """Return what ``forward`` takes as ``edge``; independent of the parameters."""
         ...
+
+
+@runtime_checkable
+class FollowsFunctionals(Protocol):
+    """A network whose ``forward`` takes ``functional``, a name among those of its training labels.
+
+    Attributes:
+        fidelities: these names.
+    """
+
+    fidelities: tuple[str, ...]
 
 
 @runtime_checkable

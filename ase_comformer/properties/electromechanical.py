@@ -19,8 +19,24 @@ PIEZOELECTRIC = TensorProperty(
     loss=Lazy("ase_comformer.training.tasks.losses:piezoelectric_loss"),
     derived_labels=(
         DerivedLabel("piezoelectric_norm", Lazy("ase_comformer.training.tasks.losses:piezoelectric_norm_loss")),
+        DerivedLabel(
+            "piezoelectric_modulus",
+            Lazy("ase_comformer.training.tasks.losses:piezoelectric_modulus_loss"),
+            extras=("piezoelectric_modulus",),
+            above=0.0,
+            numbers=Lazy("ase_comformer.training.evaluation.scalar_of_tensor:largest_singular_value"),
+            names=("largest singular value",),
+        ),
     ),
-    evaluated_on=(LabelledSet("piezo_mp"),),
+    evaluated_on=(
+        LabelledSet("piezo_mp"),
+        LabelledSet(
+            "piezo_modulus_mp",
+            "not in piezo_mp",
+            without_flags=("id_in_piezo_mp",),
+            label="piezoelectric_modulus",
+        ),
+    ),
     metrics=(
         Lazy("ase_comformer.training.evaluation.measures:piezoelectric_errors"),
         Lazy("ase_comformer.training.evaluation.measures:piezoelectric_norms"),

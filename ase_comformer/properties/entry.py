@@ -32,13 +32,18 @@ class DerivedLabel:
     Attributes:
         name: under which a training configuration asks for it.
         loss: ``(predictions (r, ...), labels (r, ...)) -> (r,)``.
-        extras: numbers among the extras of a record that make the label, all above 1; empty: the label of the
-            property itself.
+        extras: numbers among the extras of a record that make the label; empty: the label of the property itself.
+        above: records with a number that is not above it lack the label.
+        numbers: ``(tensors (N, ...)) -> (N, k)``, what evaluation compares with the extras; None: it does not.
+        names: of these numbers in tables.
     """
 
     name: str
     loss: Lazy
     extras: tuple[str, ...] = ()
+    above: float = 1.0
+    numbers: Lazy | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,14 @@ class LabelledSet:
         title: what the table calls the part.
         without_flags: records with a flag that starts so are left out.
         cells: functional of the structures; all where empty.
+        label: name of a derived label, whose numbers are compared; the tensor itself where empty.
     """
 
     dataset: str
     title: str = "all records"
     without_flags: tuple[str, ...] = ()
     cells: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class TensorProperty:
         per_atom: whether every atom has one.
         kind: which of several quantities of that name, e.g. "clamped-ion" or "relaxed-ion, fixed field".
         functional: of the labels that predictions follow.
+        functionals: the choices of ``predict(functional=...)``, ``functional`` among them; no choice where empty.
         has_one_functional: whether all labels follow ``functional``, whatever a record says.
         sum_rule: whether the tensors of all atoms sum to zero.
         sign_is_open: whether labels fix the tensor only up to its sign.
@@ -107,6 +115,7 @@ class TensorProperty:
     per_atom: bool = False
     kind: str = ""
     functional: str = "PBE"
+    functionals: tuple[str, ...] = ()
     has_one_functional: bool = False
     sum_rule: bool = False
     sign_is_open: bool = False
@@ -150,6 +159,10 @@ class TensorProperty:
                         f"{self.name}: the form {self.voigt!r} needs {letters} = {''.join(letters[k] for k in order)}, "
                         f"which {self.formula!r} does not say; leave voigt out for the full tensor"
                     )
+
+    def functional_of(self, asked: str) -> str:
+        """The functional that a prediction follows where ``asked`` (empty: the usual one) is asked for."""
+        return asked if asked in self.functionals else self.functional
 
     @cached_property
     def rank(self) -> int:

@@ -28,7 +28,8 @@ class TrainingConfig:
         name: of the run and of the weights.
         plugins: files (beside the TOML file) and modules that register further properties, see ``properties.plugins``.
         architecture: key of ``nn.ARCHITECTURES``; ``arguments`` are its constructor's.
-        datasets: names of ``data.DATASETS``; ``repeat`` draws a data set several times per epoch.
+        datasets: names of ``data.DATASETS``; ``repeat`` draws a data set several times per epoch,
+            or a part of it, each time another.
         properties: labels to fit, ``moduli`` (bulk and shear modulus) included.
         loss_weights: per property, 1 where missing.
         criterion: property -> weight in the validation figure that picks the best epoch.
@@ -64,7 +65,7 @@ class TrainingConfig:
     properties: list[str]
     loss_weights: dict[str, float] = field(default_factory=dict)
     criterion: dict[str, float] = field(default_factory=dict)
-    repeat: dict[str, int] = field(default_factory=dict)
+    repeat: dict[str, float] = field(default_factory=dict)
     reduced: bool = True
     max_atoms: dict[str, int] = field(default_factory=dict)
     splits: list[str] = field(default_factory=lambda: ["train"])

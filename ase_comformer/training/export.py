@@ -23,7 +23,8 @@ from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import join, load_frames
-from ase_comformer.training.data.records import load_records
+from ase_comformer.training.data.records import Record
+from ase_comformer.training.data.samples import is_labelled, select_records
 from ase_comformer.training.engines.trainer import initial_network
 from ase_comformer.training.evaluation.calibration import fit_uncertainty
 
@@ -201,6 +202,7 @@ def run(
             prop: {
                 "elements": _elements(config, prop, data),
                 "functional": tensor_property(prop).functional,
+                **_choices(config, prop, data),
                 "kind": tensor_property(prop).description,
             }
             for prop in kept
@@ -261,16 +263,29 @@ def _between(trained: Tensor, initial: Tensor, share: float) -> Tensor:
 
 
 def _elements(config: TrainingConfig, prop: str, data: Path | None) -> list[str]:
-    """Symbols that occur in training crystals labelled with ``prop``."""
-    numbers: set[int] = set()
+    """Symbols that occur in training crystals that teach ``prop``."""
     if config.architecture == "Potential":  # the surface that users get follows the labelled frames
         frames = load_frames("labelled", config.splits, data)
         return [chemical_symbols[number] for number in np.unique(frames.numbers)]
-    for dataset in config.datasets:
-        for record in load_records(dataset, data, config.splits):
-            if prop in record.labels:
-                numbers.update(torch.as_tensor(record.atoms.numbers).tolist())
+    numbers: set[int] = set()
+    for record in _teaching(config, prop, data):
+        numbers.update(torch.as_tensor(record.atoms.numbers).tolist())
     return [chemical_symbols[number] for number in sorted(numbers)]
+
+
+def _choices(config: TrainingConfig, prop: str, data: Path | None) -> dict[str, list[str]]:
+    """The functionals that predictions of ``prop`` can follow, where the training data had labels of them."""
+    choices = tensor_property(prop).functionals
+    if not choices:
+        return {}
+    known = {record.extras["functional"] for record in _teaching(config, prop, data) if prop in record.labels}
+    return {"functionals": [each for each in choices if each in known]}
+
+
+def _teaching(config: TrainingConfig, prop: str, data: Path | None) -> list[Record]:
+    asked = [prop, *(label.name for label in tensor_property(prop).derived_labels if label.name in config.properties)]
+    records, _ = select_records(config.datasets, config.splits, asked, folder=data, max_atoms=config.max_atoms)
+    return [record for record in records if is_labelled(record, prop)]
 
 
 def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], parameters: int) -> str:

@@ -32,7 +32,12 @@ def tiny_network(seed: int = 0) -> torch.nn.Module:
 def tiny_card(network: torch.nn.Module) -> dict:
     return {
         "properties": {
-            name: {"elements": COVERED, "functional": "PBEsol", "kind": f"kind of {name}"}
+            name: {
+                "elements": COVERED,
+                "functional": "PBEsol",
+                "functionals": ["PBEsol", "PBE"],
+                "kind": f"kind of {name}",
+            }
             for name in network.properties
         },
         "training": {"data": "none, random weights", "licence": "none"},

@@ -14,6 +14,7 @@ from ase_comformer.cli.options import (
     Dtype,
     EnforceSymmetry,
     Files,
+    Functional,
     Index,
     ModelName,
     Output,
@@ -36,6 +37,7 @@ def predict(
     dtype: Dtype = DEFAULTS.dtype,
     symprec: Symprec = DEFAULTS.symprec,
     enforce_symmetry: EnforceSymmetry = DEFAULTS.enforce_symmetry,
+    functional: Functional = DEFAULTS.functional,
     batch_size: BatchSize = BATCH_SIZE,
     output: Output = None,
     as_json: AsJson = False,
@@ -49,7 +51,14 @@ def predict(
 
     check_output(output)
     paths = structure_paths(files)
-    predictor = Predictor(model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry)
+    predictor = Predictor(
+        model=model,
+        device=device,
+        dtype=dtype,
+        symprec=symprec,
+        enforce_symmetry=enforce_symmetry,
+        functional=functional,
+    )
     names = predictor.checked(properties)
     sources = refuse_single(iter_sources(paths, index), alone=len(paths) == 1)
     rows = list(counted(predict_sources(predictor, sources, names, batch_size=batch_size), "predicting"))

@@ -31,7 +31,7 @@ class TensorNetwork(nn.Module):
     Args:
         properties: which heads it has, names of registered properties with a head.
         graph_settings: the graph it reads (radius), as a dict or ``GraphSettings``.
-        scalars, vectors, layers, radial, hidden: the trunk (``CartesianTrunk``).
+        scalars, vectors, layers, radial, hidden, update: the trunk (``CartesianTrunk``).
         crystal: width of the pooled crystal features.
         high: channels of l = 3 and 4.
         fidelities: functionals of the training labels.
@@ -50,6 +50,7 @@ class TensorNetwork(nn.Module):
         layers: int = 3,
         radial: int = 8,
         hidden: int = 64,
+        update: int | None = None,
         crystal: int = 96,
         high: int = 16,
         fidelities: Sequence[str] = ("PBEsol", "PBE"),
@@ -71,12 +72,17 @@ class TensorNetwork(nn.Module):
             raise UnknownNameError(f"the default network needs a radius graph, not {self.graph_settings.kind!r}")
         self.arguments: dict[str, Any] = {
             "properties": list(self.properties),
-            "graph_settings": {"kind": "radius", "cutoff": self.graph_settings.cutoff},
+            "graph_settings": {
+                "kind": "radius",
+                "cutoff": self.graph_settings.cutoff,
+                **({"reach": dict(self.graph_settings.reach)} if self.graph_settings.reach else {}),
+            },
             "scalars": scalars,
             "vectors": vectors,
             "layers": layers,
             "radial": radial,
             "hidden": hidden,
+            **({"update": update} if update else {}),
             "crystal": crystal,
             "high": high,
             "fidelities": list(self.fidelities),
@@ -88,7 +94,9 @@ class TensorNetwork(nn.Module):
             layers=layers,
             radial=radial,
             hidden=hidden,
+            update=update,
             cutoff=self.graph_settings.cutoff,
+            reach=self.graph_settings.reach,
         )
         self.atom_scalars = nn.Sequential(Linear(scalars, crystal), nn.SiLU())
         self.fidelity = Embedding(len(self.fidelities), crystal)
@@ -139,6 +147,7 @@ class TensorNetwork(nn.Module):
         properties: Sequence[str],
         fidelity: Tensor | None = None,
         edge: EdgeGeometry | None = None,
+        functional: str = "",
     ) -> dict[str, Tensor]:
         """Predict ``properties``.
 
@@ -146,6 +155,7 @@ class TensorNetwork(nn.Module):
             graph: B crystals with A atoms.
             properties: from ``self.properties``.
             fidelity: (B,) index into ``fidelities``; where None, each property follows the functional of its entry.
+            functional: what properties with a choice follow, where ``fidelity`` is None; the first where empty.
             edge: what ``edge_geometry`` made of ``graph``, or that of a network with the same ``geometry``.
 
         Returns:
@@ -168,7 +178,7 @@ class TensorNetwork(nn.Module):
                 if other not in result:
                     evaluate(other)
             if fidelity is None or entry.has_one_functional:
-                token = self.fidelity.weight[..., self.fidelities.index(entry.functional), :]
+                token = self.fidelity.weight[..., self.fidelities.index(entry.functional_of(functional)), :]
                 token = per_row(token, len(crystal), dimensions=1)
             else:
                 token = self.fidelity(fidelity)

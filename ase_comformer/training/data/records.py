@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,9 @@ from ase import Atoms
 
 from ase_comformer.crystals.point_groups import point_group_of
 from ase_comformer.errors import UnknownNameError
+from ase_comformer.properties.entry import DerivedLabel
+from ase_comformer.training.data.readers import DATASETS, FILES, READERS, Labels, with_labels
+from ase_comformer.training.data.relaxed_cells import SOURCE, relaxed_lattice
 
 if TYPE_CHECKING:
     from pymatgen.core import Composition
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 Split = Literal["train", "val", "test", "withheld"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 DATA_VARIABLE = "ASE_COMFORMER_DATA"
+MP2018 = "formation_energy_mp2018"
 
 
 @dataclass
@@ -118,23 +122,15 @@ def load_records(
 ) -> list[Record]:
     """Read one data set of the package.
 
-    - 'dielectric_born': labels dielectric_tensor, born_effective_charges (n,3,3) and, where the zone centre
-      is stable, static_dielectric_tensor. Extras gamma_freq_thz (3n,), and when known the PBE values K_vrh,
-      G_vrh (GPa), gap (eV), e_form (eV/atom).
-    - 'dielectric_mp': dielectric_tensor, static_dielectric_tensor. Extras gap, potentially_ferroelectric.
-    - 'piezo_mp': piezoelectric_tensor (3,6). Extras alternatives (k,3,6), ambiguous, e_norm (C/m^2),
-      resolved_by, ionic_cos, published_frame.
-    - 'elastic_mp': elastic_tensor (6,6). Extras K_vrh, G_vrh (GPa).
-    - 'dielectric_mpdfpt' (PBE): dielectric_tensor, born_effective_charges and, where symmetry allows one,
-      clamped_piezoelectric_tensor. Extras e_ionic (3,3).
-    - 'piezo_clamped_jarvis' (OptB88vdW): clamped_piezoelectric_tensor. Extras ambiguous, alternatives (k,3,6).
-    - 'formation_energy': formation_energy (eV/atom). Extras e_above_hull, gap, source, structure_functional.
+    - the names of ``readers.READERS``, whose docstrings say which labels and extras their records have;
+    - 'formation_energy_mp2018' (an npz file, PBE): formation_energy (eV/atom), band_gap (eV).
     - any other NAME: the file NAME.jsonl.gz, whose rows have id, formula, split, numbers, frac and lattice as in the
       data sets above, ``labels`` ({property: array}), ``functional`` and perhaps ``flags`` and ``extras``.
 
-    Every record has extras ``dataset`` and ``functional`` (of the labels: 'PBEsol' for dielectric_born, else
-    'PBE') and, except formation_energy whose file has no space group, ``spg`` and ``pointgroup`` (for two
-    piezo records of flag 'spg_differs' the class of the tensor, not that of the source's space group).
+    Present-day cells of the Materials Project come relaxed (``relaxed_cells``); those of which no strain is known are
+    left out. Every record has extras ``dataset`` and ``functional`` (of the labels) and, except in the formation energy
+    files, which have no space group, ``spg`` and ``pointgroup`` (for two piezo records of flag 'spg_differs' the class
+    of the tensor, not that of the source's space group).
 
     Args:
         dataset: one of the names above, or that of a file of one's own.
@@ -151,8 +147,10 @@ def load_records(
     unknown = [name for name in splits if name not in SPLITS]
     if unknown or isinstance(splits, str):
         raise UnknownNameError(f"unknown split {unknown or splits!r}: give a sequence of {', '.join(SPLITS)}")
-    path = data_folder(folder) / f"{dataset}.jsonl.gz"
-    if not path.is_file() and dataset not in _READERS:
+    if dataset == MP2018:
+        return _mp2018(data_folder(folder) / f"{dataset}.npz", splits)
+    path = data_folder(folder) / f"{FILES.get(dataset, dataset)}.jsonl.gz"
+    if not path.is_file() and dataset not in READERS:
         raise UnknownNameError(
             f"unknown data set {dataset!r}: choose from {', '.join(DATASETS)}, or put {path.name} into {path.parent}"
         )
@@ -161,19 +159,64 @@ def load_records(
     rows = [row for row in _read_rows(path) if row["split"] in splits]
     if dataset == "formation_energy" and drop_duplicates:
         rows = _drop_repeated_ids(rows)
-    return [record_of_row(dataset, row) for row in rows]
+    lattices = [relaxed_lattice(row) for row in rows]
+    records = [
+        record_of_row(dataset, row | {"lattice": lattice})
+        for row, lattice in zip(rows, lattices, strict=True)
+        if lattice is not None
+    ]
+    return _with_distinct_ids(records)
+
+
+def _with_distinct_ids(records: list[Record]) -> list[Record]:
+    """Records of sources without identifiers have their formula, and a number from the second of a formula on."""
+    seen: Counter[str] = Counter()
+    for record in records:
+        seen[record.id] += 1
+        if seen[record.id] > 1:
+            record.id = f"{record.id} ({seen[record.id]})"
+    return records
+
+
+def _mp2018(path: Path, splits: Sequence[str]) -> list[Record]:
+    """Read the structures, formation energies and gaps of ``formation_energy_mp2018.npz``."""
+    with np.load(path) as stored:
+        columns = {name: stored[name] for name in stored.files}
+    records = []
+    for k in np.flatnonzero(np.isin(columns["split"], list(splits))).tolist():
+        formula, split = str(columns["formula"][k]), str(columns["split"][k])
+        _check_split(path, str(columns["id"][k]), formula, split)
+        part = slice(columns["ptr"][k], columns["ptr"][k + 1])
+        atoms = Atoms(
+            numbers=columns["numbers"][part],
+            scaled_positions=columns["frac"][part].astype(np.float64),
+            cell=columns["cell_parameters"][k],
+            pbc=True,
+        )
+        extras = {"dataset": MP2018, "functional": "PBE"}
+        labels: Labels = {
+            "formation_energy": float(columns["e_form"][k]),
+            "band_gap": float(columns["gap_pbe"][k]),
+        }
+        flags = ("id_in_formation_energy",) if columns["in_formation_energy"][k] else ()
+        records.append(Record(str(columns["id"][k]), formula, split, atoms, labels, flags, extras))
+    return records
+
+
+def _check_split(path: Path, identifier: str, formula: str, split: str) -> None:
+    expected = _split_of_reduced(formula)
+    if split != expected:
+        raise ValueError(
+            f"{path.name}: record {identifier} ({formula}) is marked {split!r} but its "
+            f"formula belongs to {expected!r}; training on it would leak: fix or remove the record"
+        )
 
 
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            expected = _split_of_reduced(row["formula"])
-            if row["split"] != expected:
-                raise ValueError(
-                    f"{path.name}: record {row['id']} ({row['formula']}) is marked {row['split']!r} but its "
-                    f"formula belongs to {expected!r}; training on it would leak: fix or remove the record"
-                )
+            _check_split(path, row.get("id") or row["formula"], row["formula"], row["split"])
             yield row
 
 
@@ -195,10 +238,13 @@ def _drop_repeated_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def record_of_row(dataset: str, row: dict[str, Any]) -> Record:
     """``Record`` of one row (a JSON object of the file) of a data set."""
-    labels, extras, functional = _READERS.get(dataset, _with_labels)(row)
+    labels, extras, functional = READERS.get(dataset, with_labels)(row)
     extras = {name: value for name, value in extras.items() if value is not None}
     extras["dataset"] = dataset
     extras["functional"] = functional
+    source = row.get("structure_source")
+    if source is not None:
+        extras["structure_functional"] = "relaxed" if source == SOURCE else "PBE"
     if row.get("spg") is not None:
         extras["spg"] = int(row["spg"])
         extras["pointgroup"] = row.get("pointgroup") or point_group_of(int(row["spg"]))
@@ -207,81 +253,10 @@ def record_of_row(dataset: str, row: dict[str, Any]) -> Record:
     return Record(identifier, row["formula"], row["split"], atoms, labels, tuple(row.get("flags", ())), extras)
 
 
-_Parsed = tuple[dict[str, "np.ndarray | float"], dict[str, Any], str]
-
-
-def _array(value: object) -> np.ndarray:
-    return np.asarray(value, dtype=np.float64)
-
-
-def _dielectric_born(row: dict[str, Any]) -> _Parsed:
-    electronic = _array(row["eps_inf"])
-    labels: dict[str, np.ndarray | float] = {
-        "dielectric_tensor": electronic,
-        "born_effective_charges": _array(row["born"]),
-    }
-    if row["eps_ion"] is not None:
-        labels["static_dielectric_tensor"] = electronic + _array(row["eps_ion"])
-    extras = {name: row[name] for name in ("K_vrh", "G_vrh", "gap", "e_form")}
-    extras["gamma_freq_thz"] = _array(row["gamma_freq_thz"])
-    return labels, extras, "PBEsol"
-
-
-def _dielectric_mp(row: dict[str, Any]) -> _Parsed:
-    labels: dict[str, np.ndarray | float] = {
-        "dielectric_tensor": _array(row["e_electronic"]),
-        "static_dielectric_tensor": _array(row["e_total"]),
-    }
-    return labels, {"gap": row["gap"], "potentially_ferroelectric": row["pot_ferroelectric"]}, "PBE"
-
-
-def _piezo_mp(row: dict[str, Any]) -> _Parsed:
-    names = ("ambiguous", "resolved_by", "e_norm", "ionic_cos", "published_frame")
-    extras = {name: row[name] for name in names}
-    extras["alternatives"] = _array(row["alternatives"]).reshape(-1, 3, 6)
-    return {"piezoelectric_tensor": _array(row["e"])}, extras, "PBE"
-
-
-def _elastic_mp(row: dict[str, Any]) -> _Parsed:
-    return {"elastic_tensor": _array(row["C"])}, {"K_vrh": row["K_vrh"], "G_vrh": row["G_vrh"]}, "PBE"
-
-
-def _formation_energy(row: dict[str, Any]) -> _Parsed:
-    extras = {name: row[name] for name in ("e_above_hull", "gap", "source", "structure_functional")}
-    return {"formation_energy": float(row["e_form"])}, extras, "PBE"
-
-
-def _with_labels(row: dict[str, Any]) -> _Parsed:
-    labels: dict[str, np.ndarray | float] = {name: _array(value) for name, value in row["labels"].items()}
-    return labels, dict(row.get("extras", {})), row["functional"]
-
-
-def _dielectric_mpdfpt(row: dict[str, Any]) -> _Parsed:
-    labels: dict[str, np.ndarray | float] = {
-        "dielectric_tensor": _array(row["e_electronic"]),
-        "born_effective_charges": _array(row["born"]),
-    }
-    # zero by symmetry for most crystals, which every network gets right
-    if row["clamped_norm"]:
-        labels["clamped_piezoelectric_tensor"] = _array(row["e_clamped"])
-    return labels, {"e_ionic": _array(row["e_ionic"])}, "PBE"
-
-
-def _piezo_clamped_jarvis(row: dict[str, Any]) -> _Parsed:
-    extras = {"ambiguous": row["ambiguous"], "alternatives": _array(row["alternatives"]).reshape(-1, 3, 6)}
-    return {"clamped_piezoelectric_tensor": _array(row["e_clamped"])}, extras, "OptB88vdW"
-
-
-_READERS: dict[str, Callable[[dict[str, Any]], _Parsed]] = {
-    "dielectric_born": _dielectric_born,
-    "dielectric_mp": _dielectric_mp,
-    "piezo_mp": _piezo_mp,
-    "elastic_mp": _elastic_mp,
-    "formation_energy": _formation_energy,
-    "dielectric_mpdfpt": _dielectric_mpdfpt,
-    "piezo_clamped_jarvis": _piezo_clamped_jarvis,
-}
-DATASETS: tuple[str, ...] = tuple(_READERS)
+def has_numbers(record: Record, label: DerivedLabel) -> bool:
+    """Whether a record carries the numbers of a derived label."""
+    values = [record.extras.get(name) for name in label.extras]
+    return all(value is not None and np.min(value) > label.above for value in values)
 
 
 def without_flags(records: Iterable[Record], *prefixes: str) -> list[Record]:

@@ -20,7 +20,7 @@ from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.properties.entry import DerivedLabel, TensorProperty
 from ase_comformer.properties.registry import PROPERTIES, label_owner, tensor_property
 from ase_comformer.tensors.reynolds import primitive_average
-from ase_comformer.training.data.records import Record, load_records, place_in_curve
+from ase_comformer.training.data.records import Record, has_numbers, load_records, place_in_curve
 from ase_comformer.training.data.store import GraphStore, build_store
 from ase_comformer.training.data.targets import Targets
 
@@ -114,28 +114,8 @@ def load_samples(
         max_atoms: data set -> size in atoms above which its cells are left out, ``MAX_ATOMS`` where missing.
         fraction: of the formulas, always the same ones, smaller parts within larger ones (learning curves).
     """
-    derived = [label for entry in PROPERTIES.values() for label in entry.derived_labels if label.name in properties]
-    joined = {name for name, entry in PROPERTIES.items() if entry.extra}
-    records: list[Record] = []
-    owner: list[int] = []
-    structures: set[tuple[str, bytes]] = set()
-    for index, dataset in enumerate(datasets):
-        largest = (max_atoms or {}).get(dataset, MAX_ATOMS)
-        for record in load_records(dataset, folder, splits):
-            key = (record.id, record.atoms.positions.tobytes())
-            _join_labels(record)
-            if key in structures and all(name in joined for name in record.labels):
-                continue  # phonon database crystals of formation_energy: labelled by dielectric_born already
-            record.labels = {
-                name: value for name, value in record.labels.items() if name in properties and is_fit(record, name)
-            }
-            if place_in_curve(record.formula) >= fraction:
-                continue
-            of_extras = any(label.extras and _has_extras(record, label) for label in derived)
-            if len(record.atoms) <= largest and (record.labels or of_extras):
-                records.append(record)
-                owner.append(index)
-                structures.add(key)
+    records, owner = select_records(datasets, splits, properties, folder=folder, max_atoms=max_atoms, fraction=fraction)
+    derived = _derived(properties)
     logger.info("%d records of %s, %s", len(records), ", ".join(datasets), "+".join(splits))
     store = build_store([record.atoms for record in records], settings, reduced=reduced, cache=cache)
     labels, atom_labels = {}, {}
@@ -152,10 +132,10 @@ def load_samples(
     for label in derived:
         owned = label_owner(label.name)
         if label.extras:
-            rows = [k for k, record in enumerate(records) if _has_extras(record, label)]
-            numbers = [[records[k].extras[extra] for extra in label.extras] for k in rows]
+            rows = [k for k, record in enumerate(records) if has_numbers(record, label)]
+            numbers = [np.hstack([records[k].extras[extra] for extra in label.extras]) for k in rows]
             if rows:
-                labels[label.name] = (torch.tensor(rows), torch.tensor(numbers, dtype=torch.float32))
+                labels[label.name] = (torch.tensor(rows), torch.as_tensor(np.array(numbers), dtype=torch.float32))
         elif owned in labels:
             labels[label.name] = labels[owned]
     return SampleSet(
@@ -166,6 +146,62 @@ def load_samples(
         dataset=torch.tensor(owner),
         datasets=tuple(datasets),
     )
+
+
+def select_records(
+    datasets: Sequence[str],
+    splits: Sequence[str],
+    properties: Sequence[str],
+    *,
+    folder: Path | None = None,
+    max_atoms: Mapping[str, int] | None = None,
+    fraction: float = 1.0,
+) -> tuple[list[Record], list[int]]:
+    """Records with fit labels of ``properties``, and the index of the data set of each; arguments as ``load_samples``.
+
+    A crystal that several data sets have with labels of one functional is one record.
+    """
+    derived = _derived(properties)
+    joined = {name for name, entry in PROPERTIES.items() if entry.extra}
+    records: list[Record] = []
+    owner: list[int] = []
+    structures: dict[tuple[str, bytes], int] = {}
+    for index, dataset in enumerate(datasets):
+        largest = (max_atoms or {}).get(dataset, MAX_ATOMS)
+        for record in load_records(dataset, folder, splits):
+            if len(record.atoms) > largest or place_in_curve(record.formula) >= fraction:
+                continue
+            _join_labels(record)
+            record.labels = {
+                name: value for name, value in record.labels.items() if name in properties and is_fit(record, name)
+            }
+            of_extras = any(label.extras and has_numbers(record, label) for label in derived)
+            if not record.labels and not of_extras:
+                continue
+            key = (record.id, record.atoms.positions.tobytes())
+            earlier = records[structures[key]] if key in structures else None
+            if earlier is not None and (
+                record.extras["functional"] == earlier.extras["functional"]
+                or (not of_extras and all(name in joined for name in record.labels))
+            ):
+                # one sample for a crystal that several data sets have; labels of the first count
+                earlier.labels = record.labels | earlier.labels
+                earlier.extras = record.extras | earlier.extras
+                continue
+            structures.setdefault(key, len(records))
+            records.append(record)
+            owner.append(index)
+    return records, owner
+
+
+def is_labelled(record: Record, name: str) -> bool:
+    """Whether a selected record teaches a property, by a label or a derived one."""
+    derived = tensor_property(name).derived_labels
+    return name in record.labels or any(label.extras and has_numbers(record, label) for label in derived)
+
+
+def _derived(properties: Sequence[str]) -> list[DerivedLabel]:
+    return [label for entry in PROPERTIES.values() for label in entry.derived_labels if label.name in properties]
 
 
 def is_fit(record: Record, name: str) -> bool:
@@ -187,11 +223,6 @@ def _join_labels(record: Record) -> None:
     for name, entry in PROPERTIES.items():
         if entry.extra and record.extras.get(entry.extra) is not None:
             record.labels.setdefault(name, float(record.extras[entry.extra]))
-
-
-def _has_extras(record: Record, label: DerivedLabel) -> bool:
-    values = [record.extras.get(name) for name in label.extras]
-    return all(value is not None and value > 1.0 for value in values)
 
 
 def _readings(records: Sequence[Record], rows: Sequence[int], name: str) -> list[np.ndarray]:

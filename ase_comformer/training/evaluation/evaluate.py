@@ -11,20 +11,24 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.properties.entry import LabelledSet, TensorProperty
+from ase_comformer.properties.entry import DerivedLabel, LabelledSet, TensorProperty
 from ase_comformer.properties.registry import PROPERTIES
-from ase_comformer.training.data.records import Record, load_records, without_flags
-from ase_comformer.training.evaluation.metrics import as_dict
+from ase_comformer.training.data.records import Record, has_numbers, load_records, without_flags
+from ase_comformer.training.evaluation.intervals import LOWER, UPPER, Measure, interval
+from ase_comformer.training.evaluation.measures import derived_numbers
+from ase_comformer.training.evaluation.metrics import Metrics, as_dict
 from ase_comformer.training.evaluation.potential_metrics import potential_sections
 from ase_comformer.training.evaluation.report import Evaluation, Section, show
 
@@ -64,10 +68,18 @@ def evaluated_properties() -> tuple[str, ...]:
     return (*dict.fromkeys(part.entry.name for part in evaluation_plan()), "forces")
 
 
-def select(part: LabelledSet, records: Sequence[Record]) -> list[Record]:
-    """The records of a part of a data set."""
+def select(entry: TensorProperty, part: LabelledSet, records: Sequence[Record]) -> list[Record]:
+    """The records of a part of a data set that have its label."""
     kept = without_flags(records, *part.without_flags) if part.without_flags else list(records)
-    return [r for r in kept if not part.cells or r.extras.get("structure_functional") == part.cells]
+    kept = [r for r in kept if not part.cells or r.extras.get("structure_functional") == part.cells]
+    if part.label:
+        label = _derived_label(entry, part.label)
+        return [record for record in kept if has_numbers(record, label)]
+    return [record for record in kept if entry.name in record.labels]
+
+
+def _derived_label(entry: TensorProperty, name: str) -> DerivedLabel:
+    return next(label for label in entry.derived_labels if label.name == name)
 
 
 def run(
@@ -126,7 +138,8 @@ def run(
     fingerprint = predictors[names[0]].model.fingerprint
     result = Evaluation(names[0], split, settings, tuple(names[1:]), fingerprint)
     plan = [part for part in evaluation_plan() if part.entry.name in wanted]
-    datasets = {name: load_records(name, folder, (split,)) for name in dict.fromkeys(part.dataset for part in plan)}
+    datasets = _records(plan, folder, split)
+    plan = [part for part in plan if part.dataset in datasets]
     with _log_file(log_path), _progress_bar(progress) as bar:
         logger.info("evaluating %s on %s with %s", names, split, settings)
         outputs: dict[tuple[str, str, str], Outputs] = {}
@@ -134,6 +147,7 @@ def run(
             of_dataset = [part.entry.name for part in plan if part.dataset == dataset]
             for name, predictor in predictors.items():
                 here = [prop for prop in of_dataset if prop in predictor.properties]
+                predictor = _following(predictor, records, here)
                 task = bar.add_task(f"{name}: {dataset}", total=len(records)) if bar else None
                 started = time.perf_counter()
                 found, failed = _predict(predictor, records, here, batch_size, bar, task)
@@ -147,8 +161,8 @@ def run(
         for part in plan:
             dataset, prop = part.dataset, part.entry.name
             of_models = {name: outputs[dataset, prop, name] for name in predictors if (dataset, prop, name) in outputs}
-            covered = [r for r in datasets[dataset] if prop in r.labels and r.id in of_models[names[0]]]
-            pairs = [(record, of_models[names[0]][record.id]) for record in covered]
+            covered = [record for record in datasets[dataset] if record.id in of_models[names[0]]]
+            pairs = [(record, of_models[names[0]][record.id]) for record in covered if prop in record.labels]
             result.predictions.setdefault(dataset, {})[prop] = pairs
             if dataset not in train:
                 train[dataset] = load_records(dataset, folder, ("train",))
@@ -165,6 +179,21 @@ def run(
     if console is not None:
         show(result, console)
     return result
+
+
+def _records(plan: Sequence[Part], folder: str | Path | None, split: str) -> dict[str, list[Record]]:
+    """Records by data set; those that the folder lacks are left out with a warning, unless it lacks all."""
+    found: dict[str, list[Record]] = {}
+    missing: list[FileNotFoundError] = []
+    for name in dict.fromkeys(part.dataset for part in plan):
+        try:
+            found[name] = load_records(name, folder, (split,))
+        except FileNotFoundError as error:
+            logger.warning("not evaluated on %s: %s", name, error)
+            missing.append(error)
+    if missing and not found:
+        raise missing[0]
+    return found
 
 
 def _surface(name: str, predictor: Predictor, split: str, folder: str | Path | None) -> list[Section]:
@@ -223,9 +252,13 @@ def _sections(
     # baselines are fitted without what the first restricted part leaves out
     restricted = next((chosen for chosen in part.sets if chosen.without_flags), None)
     usable = without_flags(train, *restricted.without_flags) if restricted else train
-    baselines = [baseline.load()(part.entry, usable) for baseline in part.entry.baselines]
-    measures = [metric.load() for metric in part.entry.metrics]
-    for title, records, is_common in _with_common(part.sets, covered, of_models):
+    fitted = [record for record in usable if part.entry.name in record.labels]
+    baselines = [baseline.load()(part.entry, usable) for baseline in part.entry.baselines if fitted]
+    for chosen, title, records, is_common in _with_common(part, covered, of_models):
+        measures = [metric.load() for metric in part.entry.metrics]
+        if chosen.label:
+            label = _derived_label(part.entry, chosen.label)
+            measures = [_of_derived(label)]
         sources: list[tuple[str, list[Record], list[Any]]] = []
         for name, values in of_models.items():
             known = [record for record in records if record.id in values]
@@ -234,22 +267,55 @@ def _sections(
         for measure in measures:
             found = [(name, measure(part.entry, known, values)) for name, known, values in sources if known]
             rows = tuple((name, metrics) for name, metrics in found if metrics is not None)
+            if rows and not is_common:
+                rows = _with_interval(rows, partial(measure, part.entry), *sources[0])
             if rows:
                 aspect = getattr(rows[0][1], "aspect", "")
                 subset = f"{title}, {aspect}" if aspect else title
                 yield Section(part.entry.name, part.dataset, subset, rows, is_common)
 
 
+def _of_derived(label: DerivedLabel) -> Callable[..., Metrics | None]:
+    """The measure of a derived label, called as those of the registry are; None of baselines that are no tensors."""
+
+    def measure(entry: TensorProperty, records: Sequence[Record], predictions: Sequence[Any]) -> Metrics | None:
+        if np.shape(predictions[0]) != entry.shape or not np.any(predictions):
+            return None
+        return derived_numbers(label, entry.unit, records, predictions)
+
+    return measure
+
+
+def _with_interval(
+    rows: tuple[tuple[str, Metrics], ...], measure: Measure, name: str, records: list[Record], values: list[Any]
+) -> tuple[tuple[str, Metrics], ...]:
+    """Rows with the ends of the 95 % intervals of the first, the evaluated model's, behind it."""
+    if rows[0][0] != name:
+        return rows
+    ends = interval(measure, records, values)
+    if ends is None:
+        return rows
+    return (rows[0], (f"{name}, {LOWER}", ends[0]), (f"{name}, {UPPER}", ends[1]), *rows[1:])
+
+
+def _following(predictor: Predictor, records: Sequence[Record], names: Sequence[str]) -> Predictor:
+    """A predictor whose answers follow the functional of the labels, where its model has that choice."""
+    functional = records[0].extras["functional"] if records else ""
+    if any(functional in predictor.loaded.functionals(name) for name in names):
+        return Predictor(**(predictor.arguments | {"functional": functional}))
+    return predictor
+
+
 def _with_common(
-    parts: Sequence[LabelledSet], covered: Sequence[Record], of_models: dict[str, Outputs]
-) -> Iterator[tuple[str, list[Record], bool]]:
-    """Each part, and where a comparison model covers less of it, the crystals that all models cover."""
-    for part in parts:
-        records = select(part, covered)
-        yield part.title, records, False
+    part: Part, covered: Sequence[Record], of_models: dict[str, Outputs]
+) -> Iterator[tuple[LabelledSet, str, list[Record], bool]]:
+    """Each set, and where a comparison model covers less of it, the crystals that all models cover."""
+    for chosen in part.sets:
+        records = select(part.entry, chosen, covered)
+        yield chosen, chosen.title, records, False
         common = [record for record in records if all(record.id in values for values in of_models.values())]
         if len(common) < len(records):
-            yield f"{part.title}, covered by all models", common, True
+            yield chosen, f"{chosen.title}, covered by all models", common, True
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.entry import DerivedLabel, TensorProperty
 from ase_comformer.tensors.forms import to_cartesian
 from ase_comformer.training.data.records import Record
 from ase_comformer.training.evaluation.metrics import (
@@ -24,6 +24,7 @@ from ase_comformer.training.evaluation.metrics import (
 )
 from ase_comformer.training.evaluation.modulus_metrics import modulus_metrics
 from ase_comformer.training.evaluation.piezo_metrics import PIEZO_THRESHOLD, norm_metrics, piezo_metrics
+from ase_comformer.training.evaluation.scalar_of_tensor import NumberMetrics, number_metrics
 
 
 def _labels(entry: TensorProperty, records: Sequence[Record]) -> list[Any]:
@@ -42,6 +43,15 @@ def tensor_errors(entry: TensorProperty, records: Sequence[Record], predictions:
         return np.linalg.norm(to_cartesian(tensors, entry.name).reshape(len(tensors), -1), axis=1)
 
     return tensor_metrics(predictions, labels, full_norm)
+
+
+def derived_numbers(
+    label: DerivedLabel, unit: str, records: Sequence[Record], predictions: Sequence[Any]
+) -> NumberMetrics:
+    """Errors of the numbers of a derived label, computed from predicted tensors."""
+    assert label.numbers is not None
+    known = np.array([np.hstack([record.extras[name] for name in label.extras]) for record in records])
+    return number_metrics(label.names, unit, label.numbers.load()(np.array(predictions)), known)
 
 
 def scalar_errors(entry: TensorProperty, records: Sequence[Record], predictions: Sequence[Any]) -> Metrics:

@@ -66,11 +66,38 @@ def piezoelectric_norm_loss(prediction: Tensor, readings: Tensor, floor: float =
 def moduli_loss(stiffness: Tensor, moduli: Tensor) -> Tensor:
     """(r, 6, 6) and (r, 2) bulk, shear in GPa -> (r,) mean of absolute (per 60 and 35 GPa) and logarithmic errors."""
     averages = voigt_reuss_hill(stiffness)
-    predicted = torch.stack([averages.bulk, averages.shear], dim=1)
+    return _moduli_errors(torch.stack([averages.bulk, averages.shear], dim=1), moduli)
+
+
+def voigt_moduli_loss(stiffness: Tensor, moduli: Tensor) -> Tensor:
+    """(r, 6, 6) and (r, 2) Voigt averages of bulk, shear in GPa -> (r,), as ``moduli_loss``."""
+    averages = voigt_reuss_hill(stiffness)
+    return _moduli_errors(torch.stack([averages.bulk_voigt, averages.shear_voigt], dim=1), moduli)
+
+
+def _moduli_errors(predicted: Tensor, moduli: Tensor) -> Tensor:
     scale = predicted.new_tensor([60.0, 35.0])
     absolute = smooth((predicted - moduli) / scale, 0.03).mean(1)
-    logarithmic = smooth(torch.log(predicted / moduli.clamp(min=1.0)), 0.03).mean(1)
+    logarithmic = smooth(torch.log(predicted.clamp(min=0.1) / moduli.clamp(min=1.0)), 0.03).mean(1)
     return (absolute + logarithmic) / 2
+
+
+def mean_permittivity_loss(tensor: Tensor, mean: Tensor, width: float = 0.03) -> Tensor:
+    """(r, 3, 3) and (r, 1) means over directions -> (r,) relative errors of a third of the trace."""
+    return smooth(tensor.diagonal(dim1=1, dim2=2).mean(1) / mean[:, 0] - 1, width)
+
+
+def permittivity_eigenvalues_loss(tensor: Tensor, eigenvalues: Tensor, width: float = 0.03) -> Tensor:
+    """(r, 3, 3) and (r, 3) ascending eigenvalues -> (r,) relative errors: labels whose axes are unknown."""
+    # eigvalsh has a gradient at degenerate eigenvalues, as eigenvectors are not asked for
+    error = torch.linalg.eigvalsh(tensor) - eigenvalues
+    return smooth(_norm(error) / _norm(eigenvalues), width)
+
+
+def piezoelectric_modulus_loss(tensor: Tensor, modulus: Tensor, floor: float = 0.05) -> Tensor:
+    """(r, 3, 6), (r, 1) largest singular values, C/m^2 -> (r,) |log of the ratio|, as ``piezoelectric_norm_loss``."""
+    largest = torch.linalg.svdvals(tensor)[:, 0]
+    return smooth(torch.log((largest + floor) / (modulus[:, 0] + floor)), 0.05)
 
 
 def loss_terms(predictions: dict[str, Tensor], targets: Targets) -> dict[str, Tensor]:

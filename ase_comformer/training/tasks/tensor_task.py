@@ -32,7 +32,7 @@ class Loaded:
 
 
 class TensorTask(Task):
-    """Graphs are built once and cached; every record is seen ``repeat`` times per epoch."""
+    """Graphs are built once and cached; every record is seen ``repeat`` times per epoch, below 1 in some of them."""
 
     def __init__(self, config: TrainingConfig, network: Any, folder: Path | None) -> None:
         if config.loader not in LOADERS:
@@ -54,9 +54,9 @@ class TensorTask(Task):
             from ase_comformer.training.data.pyg_store import PygStore
 
             self.train_set.store = PygStore(self.train_set.store.graph)
-        repeats = torch.tensor([config.repeat.get(name, 1) for name in config.datasets])
-        self.pool = torch.repeat_interleave(torch.arange(len(self.train_set)), repeats[self.train_set.dataset])
-        self.samples_per_epoch = len(self.pool)
+        repeats = torch.tensor([float(config.repeat.get(name, 1)) for name in config.datasets])
+        self.repeats = repeats[self.train_set.dataset]
+        self.samples_per_epoch = round(float(self.repeats.sum()))
         self._set_element_reference()
 
     def _set_element_reference(self) -> None:
@@ -74,7 +74,10 @@ class TensorTask(Task):
 
     def order(self, generator: torch.Generator) -> Tensor:
         """See ``Task``."""
-        return self.pool[torch.randperm(len(self.pool), generator=generator)]
+        whole = self.repeats.floor()
+        more = torch.rand(len(self.repeats), generator=generator) < self.repeats - whole
+        pool = torch.repeat_interleave(torch.arange(len(self.repeats)), whole.long() + more)
+        return pool[torch.randperm(len(pool), generator=generator)]
 
     def load(self, batches: Sequence[Tensor]) -> Iterator[Loaded]:
         """See ``Task``."""
