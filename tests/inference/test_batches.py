@@ -279,8 +279,8 @@ def test_float32_is_close_to_float64(tiny_model, crystals):
 
 def test_large_residual_is_logged_and_the_projected_tensor_returned(predictor, rocksalt, monkeypatch, caplog):
     prepared = predictor.prepare(rocksalt, ["dielectric_tensor"]).crystal
-    skewed = np.diag([2.0, 2.0, 3.0])
-    monkeypatch.setattr(predictor.tensors, "outputs", lambda crystals, names: [{"dielectric_tensor": skewed}])
+    outputs = {"dielectric_tensor": np.diag([2.0, 2.0, 3.0]), "band_gap": 5.0}
+    monkeypatch.setattr(predictor.tensors, "outputs", lambda crystals, names: [outputs])
     with caplog.at_level(logging.WARNING, logger="ase_comformer"):
         (result,) = predictor.evaluate_batch([prepared], ["dielectric_tensor"])
     assert "violates Fm-3m" in caplog.text

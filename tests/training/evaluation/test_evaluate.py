@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from ase_comformer import predict
 from ase_comformer.cli.application import application as app
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.inference.loaded_model import _derived
@@ -263,3 +264,26 @@ def test_sections_after_the_accuracy_are_kept(shipped):
 def test_unknown_property_names_the_choices(without_mp, tiny_model):
     with pytest.raises(UnknownNameError, match="elastic_tensor"):
         run(tiny_model, folder=without_mp, properties=["hardness"], progress=False)
+
+
+def test_labels_that_are_numbers_of_a_tensor_have_tables_with_intervals(tmp_path, tiny_model):
+    write(tmp_path, "elastic_mp", elastic)
+    write(tmp_path, "moduli", lambda i, n: {"K_vrh": 50.0 + i, "G_vrh": 30.0, "structure_source": "mp_pbe:elastic_mp"})
+    result = run(tiny_model, split="train", folder=tmp_path, properties=["elastic_tensor"], progress=False)
+    section = result.find("elastic_tensor", "PBE cells", "NumberMetrics")
+    (name, metrics), (lower, low), (upper, high), *_ = section.rows
+    assert (name, lower, upper) == ("tiny", "tiny, 95 % from", "tiny, 95 % to")
+    assert low.mae[0] < metrics.mae[0] < high.mae[0]
+    assert "K MAE (GPa)" in metrics.cells()
+
+
+def test_predictions_follow_the_functional_of_the_labels(tmp_path, tiny_model):
+    write(tmp_path, "dielectric_mpdfpt", clamped)
+    result = run(tiny_model, folder=tmp_path, properties=["dielectric_tensor"], progress=False)
+    record, predicted = result.predictions["dielectric_mpdfpt"]["dielectric_tensor"][0]
+    usual, pbe = (
+        predict([record.atoms], "dielectric_tensor", model=tiny_model, functional=functional)[0]["dielectric_tensor"]
+        for functional in ("PBEsol", "PBE")
+    )
+    np.testing.assert_allclose(predicted, pbe, rtol=1e-5)
+    assert np.abs(predicted - usual).max() > 1e-4
