@@ -9,6 +9,7 @@ from torch import Tensor
 from ase_comformer.crystals.orbits import edge_orbits
 from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.joint_frames import joint_frames
 from ase_comformer.graphs.lattice_frame import lattice_frame, primitive_lattice
 from ase_comformer.graphs.neighbours import GraphSettings, Neighbours, neighbours
 from ase_comformer.graphs.reciprocal_vectors import reciprocal_fields
@@ -71,7 +72,7 @@ def build_graph(atoms: Atoms, settings: GraphSettings, edges: Neighbours | None 
         np.array([len(atoms)]),
         atoms.cell.array[None],
         (receiver, sender, vector),
-        **_frame_parts(primitive_lattice(atoms) if settings.lattice_frame else None),
+        **(_frame_parts(settings, primitive_lattice(atoms)) if settings.lattice_frame else {}),
         **reciprocal_fields(atoms, settings.reciprocal_cutoff),
     )
 
@@ -85,6 +86,8 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         group: the space group, whose primitive cell has exactly its symmetry.
         settings: which atoms are neighbours, and what the graph has beside edges.
     """
+    if settings.joint_frames:
+        return _graph_with_frames_by_symmetry(group, settings)
     primitive = group.primitive
     receiver, sender, image, vector = neighbours(primitive, settings)
     orbits = edge_orbits(group, receiver, sender, image)
@@ -120,7 +123,24 @@ def build_reduced_graph(group: SpaceGroup, settings: GraphSettings) -> CrystalGr
         operation_crystal=torch.zeros(order, dtype=torch.int64),
         **site_parts,
         **crystal_parts(primitive.cell.array[None], np.array([len(primitive)])),
-        **_frame_parts(primitive.cell.array if settings.lattice_frame else None),
+        **(_frame_parts(settings, primitive.cell.array) if settings.lattice_frame else {}),
+        **reciprocal_fields(primitive, settings.reciprocal_cutoff),
+    )
+
+
+def _graph_with_frames_by_symmetry(group: SpaceGroup, settings: GraphSettings) -> CrystalGraph:
+    """Make the plain graph of the idealised primitive cell, with one lattice frame of each orbit of frames.
+
+    Features beside one frame have the symmetry of crystal and frame together, which is none: edges are not reduced.
+    """
+    primitive = group.primitive
+    receiver, sender, _, vector = neighbours(primitive, settings)
+    return plain_graph(
+        primitive.numbers,
+        np.array([len(primitive)]),
+        primitive.cell.array[None],
+        (receiver, sender, vector),
+        **_frame_parts(settings, primitive.cell.array, group.rotations),
         **reciprocal_fields(primitive, settings.reciprocal_cutoff),
     )
 
@@ -134,13 +154,20 @@ def crystal_parts(cell: NDArray[np.float64], atom_count: NDArray[np.integer]) ->
     }
 
 
-def _frame_parts(primitive_cell: NDArray[np.float64] | None) -> dict[str, Tensor]:
-    if primitive_cell is None:
-        return {}
-    frame = lattice_frame(primitive_cell)
+def _frame_parts(
+    settings: GraphSettings, primitive_cell: NDArray[np.float64], rotations: NDArray[np.float64] | None = None
+) -> dict[str, Tensor]:
+    """Return the fields of the lattice frame; of joint frames, three vectors each, by slot."""
+    if settings.joint_frames:
+        joint = joint_frames(primitive_cell, rotations, hands=settings.frame_hands)
+        vectors, weights = joint.vectors.reshape(-1, 3), np.repeat(joint.weights, 3)
+        slots = np.tile(np.arange(3), len(joint.weights))
+    else:
+        frame = lattice_frame(primitive_cell)
+        vectors, slots, weights = frame.vectors, frame.slots, frame.weights
     return {
-        "frame_vector": torch.from_numpy(frame.vectors),
-        "frame_slot": torch.from_numpy(frame.slots),
-        "frame_weight": torch.from_numpy(frame.weights),
-        "frame_crystal": torch.zeros(len(frame.slots), dtype=torch.int64),
+        "frame_vector": torch.from_numpy(vectors),
+        "frame_slot": torch.from_numpy(slots),
+        "frame_weight": torch.from_numpy(weights),
+        "frame_crystal": torch.zeros(len(slots), dtype=torch.int64),
     }

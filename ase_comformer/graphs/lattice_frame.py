@@ -126,8 +126,8 @@ def _short_vectors(basis: np.ndarray, tolerance: float) -> np.ndarray:
     return coefficients[np.einsum("ki,ki->k", vectors, vectors) <= limit]
 
 
-def _lowest_cluster(values: np.ndarray, width: float) -> np.ndarray:
-    """Mask (m,) of the values that are chained to the smallest one by gaps of at most `width`.
+def lowest_cluster(values: np.ndarray, width: float) -> np.ndarray:
+    """Return a mask (m,) of the values that are chained to the smallest one by gaps of at most `width`.
 
     Equivalent choices differ by round-off, far less than `width`, and so are never torn apart.
     """
@@ -135,6 +135,50 @@ def _lowest_cluster(values: np.ndarray, width: float) -> np.ndarray:
     gaps = np.flatnonzero(np.diff(ordered) > width)
     limit = ordered[gaps[0]] if gaps.size else ordered[-1]
     return values <= limit
+
+
+def tied_lines(cell: np.ndarray, tolerance: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lattice frames that tie, as lines without a sign.
+
+    Keys, each the smallest first: length of e1, length of e2, |cos(e1, e2)|, length of e3, |cos(e1, e3)|,
+    |cos(e2, e3)|.
+
+    Args:
+        cell: (3, 3) float64, A, rows span the primitive lattice, either handedness.
+        tolerance: lengths closer than this relatively, and cosines closer than this, tie.
+
+    Returns:
+        Lattice vectors (m, 3) in A, one of each pair v, -v, and the frames (3, F): which vector is in which slot.
+
+    Raises:
+        InvalidStructureError: if the cell has no volume or is not finite.
+        ValueError: if the tolerance is not in (0, 0.1].
+    """
+    if not 0 < tolerance <= 0.1:
+        message = f"tolerance is {tolerance}; ties of lengths and cosines need a value in (0, 0.1], such as 1e-3."
+        raise ValueError(message)
+    basis = minkowski_reduce(cell)
+    coefficients = _short_vectors(basis, tolerance)
+    vectors = coefficients @ basis
+    lengths = np.linalg.norm(vectors, axis=1)
+    basis_lengths = np.linalg.norm(basis, axis=1)
+    directions = vectors / lengths[:, None]
+    cosines = np.abs(directions @ directions.T)
+    count = len(lengths)
+
+    first = np.flatnonzero(lowest_cluster(lengths, tolerance * lengths.min()))
+    # Coprime coefficients, one of each pair v, -v: two different entries are never collinear.
+    one, two = (index.ravel() for index in np.meshgrid(first, np.arange(count), indexing="ij"))
+    frames = np.stack([one, two])[:, one != two]
+    frames = frames[:, lowest_cluster(lengths[frames[1]], tolerance * basis_lengths[1])]
+    frames = frames[:, lowest_cluster(cosines[frames[0], frames[1]], tolerance)]
+    normals = np.cross(coefficients[frames[0]], coefficients[frames[1]])
+    pair, three = np.nonzero(normals @ coefficients.T)
+    frames = np.stack([frames[0, pair], frames[1, pair], three])
+    frames = frames[:, lowest_cluster(lengths[frames[2]], tolerance * basis_lengths[2])]
+    frames = frames[:, lowest_cluster(cosines[frames[0], frames[2]], tolerance)]
+    frames = frames[:, lowest_cluster(cosines[frames[1], frames[2]], tolerance)]
+    return vectors, frames
 
 
 def lattice_frame(cell: np.ndarray, tolerance: float = 1e-3) -> LatticeFrame:
@@ -156,32 +200,8 @@ def lattice_frame(cell: np.ndarray, tolerance: float = 1e-3) -> LatticeFrame:
         InvalidStructureError: if the cell has no volume or is not finite.
         ValueError: if the tolerance is not in (0, 0.1].
     """
-    if not 0 < tolerance <= 0.1:
-        message = f"tolerance is {tolerance}; ties of lengths and cosines need a value in (0, 0.1], such as 1e-3."
-        raise ValueError(message)
-    basis = minkowski_reduce(cell)
-    coefficients = _short_vectors(basis, tolerance)
-    vectors = coefficients @ basis
-    lengths = np.linalg.norm(vectors, axis=1)
-    basis_lengths = np.linalg.norm(basis, axis=1)
-    directions = vectors / lengths[:, None]
-    cosines = np.abs(directions @ directions.T)
-    count = len(lengths)
-
-    first = np.flatnonzero(_lowest_cluster(lengths, tolerance * lengths.min()))
-    # Coprime coefficients, one of each pair v, -v: two different entries are never collinear.
-    one, two = (index.ravel() for index in np.meshgrid(first, np.arange(count), indexing="ij"))
-    frames = np.stack([one, two])[:, one != two]
-    frames = frames[:, _lowest_cluster(lengths[frames[1]], tolerance * basis_lengths[1])]
-    frames = frames[:, _lowest_cluster(cosines[frames[0], frames[1]], tolerance)]
-    normals = np.cross(coefficients[frames[0]], coefficients[frames[1]])
-    pair, three = np.nonzero(normals @ coefficients.T)
-    frames = np.stack([frames[0, pair], frames[1, pair], three])
-    frames = frames[:, _lowest_cluster(lengths[frames[2]], tolerance * basis_lengths[2])]
-    frames = frames[:, _lowest_cluster(cosines[frames[0], frames[2]], tolerance)]
-    frames = frames[:, _lowest_cluster(cosines[frames[1], frames[2]], tolerance)]
-
-    shares = np.stack([np.bincount(line, minlength=count) for line in frames]) / frames.shape[1]
+    vectors, frames = tied_lines(cell, tolerance)
+    shares = np.stack([np.bincount(line, minlength=len(vectors)) for line in frames]) / frames.shape[1]
     slots, lines = np.nonzero(shares)
     chosen = vectors[lines]
     return LatticeFrame(

@@ -24,6 +24,9 @@ class GraphSettings:
         neighbours: shell graph only; 16 in GMTNet, 25 in ComFormer.
         tolerance: A, distances closer than this belong to one shell.
         lattice_frame: add iComFormer's lattice frame to every crystal.
+        joint_frames: with ``lattice_frame``, add whole frames (``joint_frames``) to average over, not the vectors of
+            each slot on their own.
+        frame_hands: with ``joint_frames``, ``"both"`` or ``"right"``: whether left-handed frames count too.
         reciprocal_cutoff: 1/A, of the reciprocal vectors (``reciprocal_vectors``) that are added to every crystal;
             none where zero.
         reach: A, of elements whose atoms see each other further than ``cutoff`` (``pair_cutoffs``), radius graph only;
@@ -36,6 +39,8 @@ class GraphSettings:
     neighbours: int = 16
     tolerance: float = 1e-3
     lattice_frame: bool = False
+    joint_frames: bool = False
+    frame_hands: str = "both"
     reciprocal_cutoff: float = 0.0
     reach: Reach = ()
     site_operations: bool = False

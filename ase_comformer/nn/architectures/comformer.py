@@ -22,11 +22,11 @@ from ase_comformer.nn.layers.attention import (
     PaperEdgeUpdate,
     SmoothAttention,
     SmoothEdgeUpdate,
-    edge_candidate_pairs,
     scatter_sum,
 )
 from ase_comformer.nn.layers.elements import element_descriptors
 from ase_comformer.nn.layers.equivariant import EdgeHarmonics, PaperEquivariantUpdate, SmoothEquivariantUpdate
+from ase_comformer.nn.layers.frame_views import frame_views, slot_views
 from ase_comformer.nn.layers.radial import BesselBasis, GaussianBasis, LegendreBasis, inverse_distance
 
 #: Atomic numbers run from 1 to 118; row 0 is never used.
@@ -195,8 +195,10 @@ class EComFormer(_ScalarNetwork):
 class IComFormer(_ScalarNetwork):
     """iComFormer: attention, edge update with the lattice frame, further attentions, mean pool, MLP.
 
-    Needs graphs with ``GraphSettings(lattice_frame=True)``. The small preset uses even functions of the angles, so
-    that a frame vector and its negative count the same, and evaluates one of the two.
+    Needs graphs with ``GraphSettings(lattice_frame=True)``. With ``joint_frames`` (the default) the features of nodes
+    are averaged over the lattice frames that tie, and the network is geometrically complete; the paper preset takes
+    right-handed frames only, as published. Without, each slot is averaged on its own inside the edge update, and the
+    small preset uses even functions of the angles and evaluates one of each pair v, -v.
     """
 
     def __init__(
@@ -221,16 +223,16 @@ class IComFormer(_ScalarNetwork):
             width: node and edge width; default 64 (small), 256 (paper).
             layers: attention layers; default 4.
             radial: size of the Bessel basis (small).
-            angular: number of even Legendre polynomials of the angles (small).
+            angular: number of even Legendre polynomials of the angles (small); with joint frames as many odd ones too.
             pair_width: width of the (edge, lattice vector) features (small).
             message_scale: constant factor on sums over neighbours (small).
         """
         paper = preset == "paper"
         width, layers = width or (_PAPER_WIDTH if paper else 64), layers or 4
         default = (
-            GraphSettings(kind="shell", neighbours=25, lattice_frame=True)
+            GraphSettings(kind="shell", neighbours=25, lattice_frame=True, joint_frames=True, frame_hands="right")
             if paper
-            else GraphSettings(kind="radius", cutoff=5.0, lattice_frame=True)
+            else GraphSettings(kind="radius", cutoff=5.0, lattice_frame=True, joint_frames=True)
         )
         super().__init__(
             preset,
@@ -258,7 +260,8 @@ class IComFormer(_ScalarNetwork):
         self.frame_basis = GaussianBasis(-0.5, 0.0, radial)
         self.angle_basis = LegendreBasis(2 * angular)
         self.first = SmoothAttention(width, radial, message_scale=message_scale)
-        self.edge_update = SmoothEdgeUpdate(width, radial, angular, pair_width)
+        even_and_odd = 2 * angular if self.graph_settings.joint_frames else angular
+        self.edge_update = SmoothEdgeUpdate(width, radial, even_and_odd, pair_width)
         self.edge_activation = nn.SiLU()
         self.attentions = nn.ModuleList(
             SmoothAttention(width, width, message_scale=message_scale) for _ in range(layers - 1)
@@ -274,14 +277,17 @@ class IComFormer(_ScalarNetwork):
         radial, envelope = self.basis(_length(graph.edge_vector))
         weight = envelope * graph.edge_weight[:, None]
         h = self.first(self.atom_embedding(graph.numbers), radial, receiver, sender, weight)
-        frame, slot, share, crystal = _half_frame(graph)
-        pairs = edge_candidate_pairs(graph.node_crystal.index_select(0, receiver), crystal, graph.crystal_count)
-        angles = self.angle_basis(_cosine(graph.edge_vector, frame, pairs))[:, ::2]
-        lengths = self.frame_basis(inverse_distance(_length(frame)))
-        edges = self.edge_update(self.edge_embedding(radial), lengths, angles, slot, share[:, None], pairs)
-        edges = self.edge_activation(edges)
+        joint = self.graph_settings.joint_frames
+        views = frame_views(graph) if joint else slot_views(graph, half=True)
+        angles = self.angle_basis(views.cosine)
+        angles = angles if joint else angles[:, ::2]
+        lengths = self.frame_basis(inverse_distance(_length(views.vector)))
+        edges = views.of_edges(self.edge_embedding(radial))
+        edges = self.edge_update(edges, lengths, angles, views.slot, views.share[:, None], views.pairs)
+        edges, weight, h = self.edge_activation(edges), views.of_edges(weight), views.of_nodes(h)
         for attention in self.attentions:
-            h = attention(h, edges, receiver, sender, weight)
+            h = attention(h, edges, views.receiver, views.sender, weight)
+        h = views.mean(h)
         pooled = crystal_mean(h, graph)
         return {"nodes": h, "pooled": pooled, "output": self.readout(pooled)}
 
@@ -290,17 +296,19 @@ class IComFormer(_ScalarNetwork):
         stages: dict[str, Tensor] = {}
         h = stages["atom_embedding"] = self.atom_embedding(paper_features(graph, node_features))
         edges = stages["edge_features"] = radial_network(self.rbf, inverse_distance(_length(graph.edge_vector)))
-        frame, slot, share, frame_crystal = _frame(graph)
-        lengths = radial_network(self.rbf, inverse_distance(_length(frame)))
-        edge_crystal = graph.node_crystal.index_select(0, receiver)
-        pairs = edge_candidate_pairs(edge_crystal, frame_crystal, graph.crystal_count)
-        # the published edge vector points from sender to receiver
-        angles = radial_network(self.rbf_angle, _cosine(-graph.edge_vector, frame, pairs))
-        for index, attention in enumerate(self.att_layers):
-            h = stages[f"attention_{index}"] = attention(h, edges, receiver, sender, weight)
-            if index == 0:
-                edges = self.edge_update_layer(edges, lengths, angles, slot, share[:, None], pairs)
-                stages["edge_update"] = edges
+        views = frame_views(graph) if self.graph_settings.joint_frames else slot_views(graph, half=False)
+        lengths = radial_network(self.rbf, inverse_distance(_length(views.vector)))
+        # The published edge vector points from sender to receiver.
+        angles = radial_network(self.rbf_angle, -views.cosine)
+        h = stages["attention_0"] = self.att_layers[0](h, edges, receiver, sender, weight)
+        edges = stages["edge_update"] = self.edge_update_layer(
+            views.of_edges(edges), lengths, angles, views.slot, views.share[:, None], views.pairs
+        )
+        h, weight = views.of_nodes(h), views.of_edges(weight)
+        for index in range(1, len(self.att_layers)):
+            attention = self.att_layers[index]
+            h = stages[f"attention_{index}"] = attention(h, edges, views.receiver, views.sender, weight)
+        h = views.mean(h)
         stages["fc"] = self.fc(crystal_mean(h, graph))
         stages["output"] = self.fc_out(stages["fc"])
         return stages
@@ -323,27 +331,3 @@ def radial_network(network: nn.Sequential, values: Tensor) -> Tensor:
 
 def _length(vector: Tensor) -> Tensor:
     return torch.linalg.vector_norm(vector, dim=-1)
-
-
-def _cosine(edge: Tensor, frame: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor:
-    """Cosines (P,) between edge vectors and lattice vectors of the pairs."""
-    edge_unit = nn.functional.normalize(edge, dim=-1).index_select(0, pairs[0])
-    frame_unit = nn.functional.normalize(frame, dim=-1).index_select(0, pairs[1])
-    return (edge_unit * frame_unit).sum(-1)
-
-
-def _frame(graph: CrystalGraph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Frame candidates: vectors (F, 3), slots (F,), weights (F,), crystals (F,)."""
-    vector, slot, weight, crystal = graph.frame_vector, graph.frame_slot, graph.frame_weight, graph.frame_crystal
-    if vector is None or slot is None or weight is None or crystal is None:
-        raise ValueError("iComFormer needs the lattice frame; build graphs with GraphSettings(lattice_frame=True)")
-    return vector, slot, weight, crystal
-
-
-def _half_frame(graph: CrystalGraph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """One of each pair v, -v of frame candidates, with the weight of both."""
-    vector, slot, weight, crystal = _frame(graph)
-    # any plane that holds no lattice vector separates v from -v; which of the two is kept changes nothing
-    normal = torch.tensor([0.5547001962252291, 0.6349416967636, 0.5377735], dtype=vector.dtype, device=vector.device)
-    kept = torch.nonzero(vector @ normal > 0)[:, 0]
-    return vector[kept], slot[kept], 2.0 * weight[kept], crystal[kept]
