@@ -27,9 +27,6 @@ BOND_FACTOR = 1.25
 
 _KINDS = {0: "molecules or isolated atoms", 1: "a wire or chain", 2: "a monolayer or slab"}
 
-#: Elements with which metals form compounds that have a gap; crystals without any of them are taken for metals.
-_NOT_METALS = frozenset([1, 2, *range(5, 11), *range(14, 19), *range(32, 37), *range(51, 55), 85, 86])
-
 
 @dataclass(frozen=True)
 class Applicability:
@@ -85,17 +82,6 @@ def assess_applicability(atoms: Atoms) -> Applicability:
     bonded_dimensionality = _dimensionality(len(atoms), pairs.receiver, pairs.sender, pairs.image, bonded)
     width = _void_width(atoms)
     return Applicability(dimensionality, bonded_dimensionality, width, _status(atoms, dimensionality, width))
-
-
-def has_only_metals(atoms: Atoms) -> bool:
-    """Whether all elements are metals, so that the crystal most likely has no band gap.
-
-    Example:
-        >>> from ase.build import bulk
-        >>> has_only_metals(bulk("Cu")), has_only_metals(bulk("NaCl", "rocksalt", a=5.64))
-        (True, False)
-    """
-    return _NOT_METALS.isdisjoint(atoms.numbers.tolist())
 
 
 def _dimensionality(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from ase_comformer.crystals.applicability import assess_applicability, has_only_metals
+from ase_comformer.crystals.applicability import assess_applicability
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.undefined import GAP, reasons
 from ase_comformer.physics.electric_field import ElectricField, FieldCoefficients, reference_atoms
-
-#: eV, predicted gap below which a crystal is taken for a metal.
-SMALLEST_GAP = 0.05
 
 
 def electric_field_of(predictor: Predictor, field: Any, reference: Mapping[str, Any]) -> ElectricField:
@@ -39,13 +37,7 @@ def electric_field_of(predictor: Predictor, field: Any, reference: Mapping[str, 
         (2, 3, 3)
     """
     atoms = reference_atoms(reference)
-    if not assess_applicability(atoms).is_bulk:
-        raise InvalidStructureError(
-            f"{assess_applicability(atoms).status} A homogeneous field acts on bulk crystals: pass one as "
-            "field_reference. For molecules and slabs use a calculator with an external potential."
-        )
-    if "dielectric_tensor" not in reference:
-        _require_gap(predictor, atoms)
+    _require_insulator(predictor, atoms, () if "dielectric_tensor" in reference else ("dielectric_tensor",))
     found = {
         name: np.asarray(reference[name], dtype=np.float64) if name in reference else _predicted(predictor, atoms, name)
         for name in FieldCoefficients.__dataclass_fields__
@@ -67,17 +59,17 @@ def _has_inversion(predictor: Predictor, atoms: Atoms) -> bool:
     return bool((np.abs(rotations + np.eye(3)).max(axis=(1, 2)) < 1e-6).any())
 
 
-def _require_gap(predictor: Predictor, atoms: Atoms) -> None:
-    """Refuse what has no gap: its electrons screen any field."""
-    reason = ""
-    if "band_gap" in predictor.properties:
-        gap = float(predictor.evaluate(atoms, ["band_gap"])["band_gap"])
-        reason = f"has a predicted band gap of {gap:.2f} eV" if gap < SMALLEST_GAP else ""
-    elif has_only_metals(atoms):
-        reason = "consists of metallic elements only"
-    if reason:
+def _require_insulator(predictor: Predictor, atoms: Atoms, predicted: Sequence[str]) -> None:
+    """Refuse what is no bulk crystal and, unless the user knows its dielectric tensor, what is likely a metal."""
+    bulk_status = assess_applicability(atoms).status or "ok"
+    gap = None
+    if predicted and GAP in predictor.properties and predictor.loaded.covered(GAP).issuperset(atoms.numbers.tolist()):
+        gap = float(predictor.evaluate(atoms, [GAP])[GAP])
+    why = reasons(atoms, ("dielectric_tensor",), bulk_status=bulk_status, gap=gap)
+    if "vacuum" in why:
+        raise InvalidStructureError(f"{why['vacuum']} A homogeneous field acts on bulk crystals: pass one.")
+    if predicted and "metal" in why:
         raise InvalidStructureError(
-            f"{atoms.get_chemical_formula()} {reason}: in a metal electrons screen the field, and Born charges do not "
-            "exist. Leave electric_field out; if the crystal does have a gap, pass its 'dielectric_tensor' in "
+            f"{why['metal']} Leave electric_field out; if the crystal does have a gap, pass its 'dielectric_tensor' in "
             "field_reference, as a mapping."
         )
