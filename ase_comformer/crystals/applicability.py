@@ -12,12 +12,14 @@ Source of the rank of a component: Mounet et al., Nat. Nanotechnol. 13, 246 (201
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.neighbour_search import pairs_within
 
 #: A: atoms closer than this touch. Layers of graphite are 3.4 A apart, iodine atoms of PbI2 4.2 A, xenon atoms 4.3 A.
@@ -51,11 +53,11 @@ class Applicability:
         return self.dimensionality == 3
 
 
-def assess_applicability(atoms: Atoms) -> Applicability:
+def assess_applicability(atoms: Any) -> Applicability:
     """Find out whether a structure is a bulk crystal or something in a vacuum box.
 
     Args:
-        atoms: a structure with any ``pbc``, N atoms; directions without periodicity count as vacuum.
+        atoms: a structure with any ``pbc``, N atoms, or pymatgen's; directions without periodicity count as vacuum.
 
     Returns:
         Dimensionality, empty width and a sentence for what is no bulk crystal.
@@ -72,6 +74,7 @@ def assess_applicability(atoms: Atoms) -> Applicability:
         >>> assess_applicability(layer).dimensionality
         2
     """
+    atoms = as_atoms(atoms)
     radii = covalent_radii[np.clip(atoms.numbers, 0, len(covalent_radii) - 1)]
     reach = max(CONTACT, 2 * BOND_FACTOR * float(radii.max(initial=0.0)))
     pairs = pairs_within(atoms, reach, both_directions=False)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_comformer.crystals.idealisation import IdealisedCell, idealise
+from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.operations import PrimitiveOperations, primitive_operations
 from ase_comformer.crystals.point_groups import crystal_system_of
 from ase_comformer.crystals.spglib_calls import FoundSymmetry, find_symmetry
@@ -99,11 +101,11 @@ class SpaceGroup:
         return np.argmax(hits, axis=0)
 
 
-def analyse_space_group(atoms: Atoms, symprec: float = 1e-2) -> SpaceGroup:
+def analyse_space_group(atoms: Any, symprec: float = 1e-2) -> SpaceGroup:
     """Find the largest space group within ``symprec`` and the structure that has it exactly.
 
     Args:
-        atoms: three-dimensionally periodic crystal, N atoms. Magnetic moments are ignored.
+        atoms: three-dimensionally periodic crystal, N atoms, or a pymatgen ``Structure``. Magnetic moments are ignored.
         symprec: A, the largest distance by which idealisation may move an atom relative to the others, or change a
             primitive lattice vector. It is no tolerance of spglib: those are tried from four times ``symprec`` down.
 
@@ -120,6 +122,7 @@ def analyse_space_group(atoms: Atoms, symprec: float = 1e-2) -> SpaceGroup:
         >>> group.international, group.order, len(group.primitive)
         ('Fm-3m', 48, 2)
     """
+    atoms = as_atoms(atoms)
     if len(atoms) > MOST_ATOMS:
         warnings.warn(
             f"{atoms.get_chemical_formula()} has {len(atoms)} atoms; symmetry is not searched above {MOST_ATOMS}, so "

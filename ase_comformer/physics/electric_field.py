@@ -26,6 +26,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.errors import InvalidStructureError, warn_user
 from ase_comformer.physics.response import COULOMB_PER_SQUARE_METRE, EPSILON_0
 
@@ -236,8 +237,8 @@ def reference_as_dict(reference: Atoms | Mapping[str, Any]) -> dict[str, Any]:
     """Describe a reference by lists that JSON takes: numbers, positions, cell, and given coefficients.
 
     Args:
-        reference: crystal, or a mapping with ``numbers``, ``positions`` (n, 3) A and ``cell`` (3, 3) A, and of the
-            fields of ``FieldCoefficients`` those that are not to come from the networks.
+        reference: crystal, pymatgen's too, or a mapping with ``numbers``, ``positions`` (n, 3) A, ``cell`` (3, 3) A,
+            and of the fields of ``FieldCoefficients`` those that are not to come from the networks.
 
     Raises:
         ValueError: a key is missing or unknown.
@@ -247,7 +248,8 @@ def reference_as_dict(reference: Atoms | Mapping[str, Any]) -> dict[str, Any]:
         >>> sorted(reference_as_dict(bulk("MgO", "rocksalt", a=4.2)))
         ['cell', 'numbers', 'pbc', 'positions']
     """
-    if isinstance(reference, Atoms):
+    if not isinstance(reference, Mapping):
+        reference = as_atoms(reference)
         parts: dict[str, Any] = {
             "numbers": reference.numbers,
             "positions": reference.positions,

@@ -19,6 +19,7 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from ase_comformer.calculator import GMTNetCalculator
+from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice
 from ase_comformer.inference.predictor import Predictor
@@ -71,7 +72,7 @@ class CrystalResponse:
 
 
 def respond(
-    atoms: Atoms,
+    atoms: Any,
     *,
     relax: str | None = "atoms",
     fmax: float = 1e-3,
@@ -84,7 +85,7 @@ def respond(
     """Compute the linear response of a crystal to displacements, strain and electric field.
 
     Args:
-        atoms: crystal, periodic in three directions; not changed.
+        atoms: crystal, periodic in three directions, or a pymatgen ``Structure``; not changed.
         relax: ``"atoms"`` brings the atoms to rest in the given cell, ``"cell"`` the cell too, with the space group
             kept; ``None`` (or ``"none"``) takes the crystal as it is.
         fmax: eV/A, largest force at rest.
@@ -113,6 +114,7 @@ def respond(
 
     Source: Wu, Vanderbilt, Hamann, Phys. Rev. B 72, 035105 (2005).
     """
+    atoms = as_atoms(atoms)
     check_choice("none" if relax is None else relax, RELAXATIONS, "relax")
     if predictor is None:
         predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)

@@ -44,3 +44,21 @@ def test_pymatgen_is_not_imported_for_atoms():
         "as_atoms(bulk('Cu')); assert 'pymatgen' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_structures_of_pymatgen_go_in_everywhere():
+    core = pytest.importorskip("pymatgen.core")
+    from ase_comformer import GMTNetCalculator, predict, respond
+    from ase_comformer.crystals.applicability import assess_applicability
+    from ase_comformer.crystals.space_group import analyse_space_group
+
+    structure = core.Structure(core.Lattice.cubic(4.25), ["Mg", "O"] * 4, [[0, 0, 0], [0.5, 0.5, 0.5], [0, 0.5, 0.5],
+        [0.5, 0, 0], [0.5, 0, 0.5], [0, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0.5]])  # fmt: skip
+    atoms = as_atoms(structure)
+    assert analyse_space_group(structure).international == "Fm-3m"
+    assert assess_applicability(structure).is_bulk
+    assert predict([structure], "energy")[0]["energy"] == pytest.approx(predict([atoms], "energy")[0]["energy"])
+    calc = GMTNetCalculator(electric_field=(0, 0, 0.01), field_reference=structure)
+    assert calc.get_property("energy", structure) == pytest.approx(calc.get_potential_energy(atoms))
+    np.testing.assert_allclose(calc.get_hessian(structure).shape, (8, 3, 8, 3))
+    assert respond(structure, relax="none").space_group == "Fm-3m"
