@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ase_comformer.inference.batches import predict_iter as predict_iter
     from ase_comformer.models.registry import available_models as available_models
     from ase_comformer.models.registry import load_model as load_model
+    from ase_comformer.models.training_index import in_training as in_training
     from ase_comformer.workflows.elastic import elastic as elastic
     from ase_comformer.workflows.phonons import phonons as phonons
     from ase_comformer.workflows.phonons import write_born as write_born
@@ -36,6 +37,7 @@ _EXPORTS = {
     "write_born": "workflows.phonons",
     "available_models": "models.registry",
     "load_model": "models.registry",
+    "in_training": "models.training_index",
     "InvalidStructureError": "errors",
     "UnknownElementError": "errors",
     "UnknownNameError": "errors",
@@ -54,6 +56,7 @@ __all__ = [  # noqa: RUF022, the calculator first
     "write_born",
     "available_models",
     "load_model",
+    "in_training",
     "InvalidStructureError",
     "UnknownElementError",
     "UnknownNameError",

@@ -43,6 +43,7 @@ class GMTNetCalculator(Calculator):
     Energy (eV), forces (eV/A) and stress (eV/A^3, any ``pbc``) through ASE's getters, of the structure as it is.
     Through ``get_property`` their expected errors, ``energy_uncertainty`` (eV) and ``forces_uncertainty`` (n,) eV/A per
     component: 68 % of the errors on validation frames are smaller.
+    Every other property ``NAME`` has an error bar ``NAME_uncertainty`` in its unit, where the model is calibrated.
     Other properties, through ``get_property(name, atoms)``: ``dielectric_tensor`` (3, 3) electronic,
     ``static_dielectric_tensor`` (3, 3), ``born_effective_charges`` (n, 3, 3) in e with index order
     [atom, field, displacement], ``piezoelectric_tensor`` (3, 6) C/m^2, ``elastic_tensor`` (6, 6) GPa,
@@ -63,6 +64,9 @@ class GMTNetCalculator(Calculator):
             invariant under its space group; otherwise the raw network output for the structure as it is. Derivatives
             of tensors (Raman, photoelastic) need False.
         functional: what dielectric tensors and Born charges follow, ``"PBEsol"`` (default) or ``"PBE"``.
+        route: where static dielectric, piezoelectric and elastic tensors come from: ``"combined"`` (default) mixes the
+            ``"head"`` of the networks with the linear ``"response"`` of the crystal (tenths of a second for ten atoms);
+            ``provenance["routes"]`` says which it was.
         dispersion: ``"d3bj"`` adds D3 dispersion with the parameters of PBE (needs the package ``dftd3``) to energy,
             forces and stress. Off by default: the potential is to be PBE, which it was trained and is measured on.
         results_also: further properties that come with every energy and go to ``results``, and so to ASE's writers;
@@ -106,6 +110,7 @@ class GMTNetCalculator(Calculator):
     ]
     default_parameters: dict[str, Any] = {  # noqa: RUF012
         **asdict(DEFAULTS),
+        "route": "combined",
         "dispersion": "",
         "results_also": [],
         "electric_field": None,
@@ -123,6 +128,7 @@ class GMTNetCalculator(Calculator):
         symprec: float = DEFAULTS.symprec,
         enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
         functional: str = DEFAULTS.functional,
+        route: str = "combined",
         dispersion: str = "",
         results_also: Sequence[str] = (),
         electric_field: Sequence[float] | None = None,
@@ -268,7 +274,9 @@ class GMTNetCalculator(Calculator):
         if self.atoms is None:
             self.atoms = atoms.copy()
         for name, value in found.items():
-            if name in METADATA:
+            if name == "routes":
+                self.provenance[name] = {**self.provenance.get(name, {}), **value}
+            elif name in METADATA:
                 self.provenance[name] = value
             else:
                 (self.results if name in self._in_results else self._side_results)[name] = value

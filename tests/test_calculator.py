@@ -305,7 +305,7 @@ def test_born_charges_survive_a_trajectory(calc, quartz, tmp_path):
 
 def test_todict_is_json_and_rebuilds_the_calculator(calc, quartz):
     arguments = json.loads(json.dumps(calc.todict()))
-    settings = {"model", "device", "dtype", "symprec", "enforce_symmetry", "functional"}
+    settings = {"model", "device", "dtype", "symprec", "enforce_symmetry", "functional", "route"}
     assert set(arguments) == settings | {"dispersion", "results_also", "electric_field", "field_reference"}
     twin = GMTNetCalculator(**arguments)
     np.testing.assert_array_equal(

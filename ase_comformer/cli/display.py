@@ -89,6 +89,21 @@ def number_text(value: Any) -> str:
     return text if cut is array else f"{text}\n{len(array) - MOST_ATOMS} more atoms: --json or --output"
 
 
+def told_route(route: Mapping[str, Any] | None) -> str:
+    """Which route gave a tensor, in words; empty where there was no choice.
+
+    Example:
+        >>> told_route({"route": "combined", "response_weight": 0.4, "note": ""})
+        'combined: 40 % response'
+    """
+    if route is None:
+        return ""
+    note = f" ({route['note']})" if route["note"] else ""
+    if route["route"] == "combined":
+        return f"combined: {100 * route['response_weight']:.0f} % response{note}"
+    return f"{route['route']}{note}"
+
+
 def with_error(value: Any, error: Any, sign: str = "±") -> str:
     """A value and its expected error: ``12.30 ± 0.41`` for scalars, both arrays for tensors."""
     if error is None:
@@ -111,6 +126,8 @@ def _show_in_detail(
         return
     if row.status not in ("", "ok"):
         shown.print(f"  {row.status}", style="yellow", markup=False, highlight=False)
+    if row.training:
+        shown.print(f"  {row.training}", style="dim", markup=False, highlight=False)
     values = row.values or {}
     table = values_table()
     for name in names:
@@ -118,8 +135,9 @@ def _show_in_detail(
             continue
         described = facts[name]
         functional = described["functional"].partition(" (")[0]
+        route = told_route((row.routes or {}).get(name))
         table.add_row(
-            quantity(name, described["unit"], functional),
+            quantity(name, described["unit"], f"{functional}, {route}" if route else functional),
             with_error(values[name], values.get(name + _UNCERTAINTY), plus_minus(shown)),
         )
     if table.rows:

@@ -38,6 +38,9 @@ Functional = Annotated[
         show_default=False,
     ),
 ]
+Route = Annotated[
+    str, typer.Option(help="Relaxed-ion tensors: head (fastest), response, or combined (best, tenths of a second).")
+]
 BatchSize = Annotated[int, typer.Option(help="Crystals evaluated together.")]
 DataFolder = Annotated[Path | None, typer.Option(help="Data folder; default: $ASE_COMFORMER_DATA.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -23,6 +23,7 @@ def predict(
     symprec: float = DEFAULTS.symprec,
     enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
     functional: str = DEFAULTS.functional,
+    route: str = DEFAULTS.route,
     on_error: str = "record",
 ) -> list[Result]:
     """Predict properties of many structures.
@@ -38,6 +39,8 @@ def predict(
         symprec: farthest, in Å, that idealisation may move an atom.
         enforce_symmetry: evaluate the idealised structure and return exactly symmetric tensors.
         functional: what dielectric tensors and Born charges follow, ``"PBEsol"`` (default) or ``"PBE"``.
+        route: where relaxed-ion tensors come from: ``"head"`` of a network, which takes milliseconds, linear
+            ``"response"`` of the crystal, or ``"combined"``; the last two take tenths of a second each.
         on_error: ``"record"`` notes what cannot be computed and goes on; ``"raise"`` raises the first error.
 
     Returns:
@@ -63,6 +66,7 @@ def predict(
         symprec=symprec,
         enforce_symmetry=enforce_symmetry,
         functional=functional,
+        route=route,
     )
     return predictor.predict(atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error)
 
@@ -79,6 +83,7 @@ def predict_iter(
     symprec: float = DEFAULTS.symprec,
     enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
     functional: str = DEFAULTS.functional,
+    route: str = DEFAULTS.route,
     on_error: str = "record",
 ) -> Iterator[Result]:
     """Predict properties of a stream of structures: as :func:`predict`, in constant memory.
@@ -99,5 +104,6 @@ def predict_iter(
         symprec=symprec,
         enforce_symmetry=enforce_symmetry,
         functional=functional,
+        route=route,
     )
     return predictor.predict_iter(atoms, properties, batch_size=batch_size, progress=progress, on_error=on_error)

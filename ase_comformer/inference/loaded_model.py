@@ -17,10 +17,12 @@ from torch import nn
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.inference.potential_ensemble import QUANTITIES, PotentialEnsemble
 from ase_comformer.inference.recent import Recent
+from ase_comformer.models.calibration import calibration_path, read_calibration
 from ase_comformer.models.registry import Model, load_model
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.nn.ensemble import Ensemble
-from ase_comformer.properties.registry import tensor_property
+from ase_comformer.properties.entry import UNCERTAINTY
+from ase_comformer.properties.registry import base_of, tensor_property
 
 #: Structures, of different calculators, whose neighbour lists or graphs are kept.
 REMEMBERED = 16
@@ -37,6 +39,7 @@ class LoadedModel:
         potentials: evaluates the energy surface, None without one.
         properties: names of everything that can be asked for.
         moving: memories of evaluators of the energy surface.
+        calibration: routes and error bars by property, see ``models.calibration``.
         prepared: the last crystals with their graphs.
         reference_energies: eV per atom of elements in their reference structures (``elements``), as asked for.
     """
@@ -52,7 +55,9 @@ class LoadedModel:
         self.potentials = PotentialEnsemble(surface) if surface else None
         self.potential_properties = self.potentials.properties if self.potentials else ()
         others = (name for name in model.properties if name not in self.potential_properties)
-        self.properties: tuple[str, ...] = (*self.potential_properties, *others)
+        self.calibration = read_calibration(model)
+        bars = (f"{name}{UNCERTAINTY}" for name in self.calibration)
+        self.properties: tuple[str, ...] = (*self.potential_properties, *others, *bars)
         self.moving: Recent[Any] = Recent(REMEMBERED)
         self.prepared: Recent[Any] = Recent(REMEMBERED)
         self.reference_energies: dict[int, float | None] = {}
@@ -89,6 +94,7 @@ class LoadedModel:
 
     def source(self, name: str) -> str:
         """The entry of the model that a property comes from: atomic energies, for instance, from the energy."""
+        name = base_of(name)
         if name in self.model.members:
             return name
         quantity = QUANTITIES.get(name, name)
@@ -98,7 +104,7 @@ class LoadedModel:
         """Networks behind crystal properties -> those that each is asked for, so that shared trunks run once."""
         if names not in self._networks:
             found: dict[nn.Module, list[str]] = {}
-            for name in names:
+            for name in dict.fromkeys(map(base_of, names)):
                 for network in self.model.entries(name):
                     found.setdefault(network, []).append(name)
             self._networks[names] = found
@@ -107,10 +113,12 @@ class LoadedModel:
 
 def loaded_model(name: str, device: str, dtype: str) -> LoadedModel:
     """Load a model, or find it in memory; arguments and errors as ``models.registry.load_model``."""
-    return _derived(load_model(name, device, dtype))
+    model = load_model(name, device, dtype)
+    path = calibration_path(model)
+    return _derived(model, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @functools.lru_cache(maxsize=8)
-def _derived(model: Model) -> LoadedModel:
-    """Cached as models are: the same object for the same model."""
+def _derived(model: Model, stamp: int) -> LoadedModel:
+    """Cached as models are: the same object for the same model and calibration."""
     return LoadedModel(model)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.space_group import analyse_space_group
@@ -23,7 +22,7 @@ from ase_comformer.crystals.structures import bare, structure_key
 from ase_comformer.crystals.validation import validate_structure
 from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
-from ase_comformer.inference.elements import reference_energy
+from ase_comformer.inference.elements import refer_element
 from ase_comformer.inference.loaded_model import LoadedModel, loaded_model
 from ase_comformer.inference.notices import Notices
 from ase_comformer.inference.plausibility import plausible_part, require_plausible
@@ -31,6 +30,7 @@ from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 from ase_comformer.inference.preparation import Errors, Preparation, Preparer, absent, divided
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Names, Result, symmetry_record
+from ase_comformer.inference.routes import Routes, without_calibration
 from ase_comformer.inference.settings import BATCH_SIZE, DEFAULTS, Settings
 from ase_comformer.inference.streams import stream
 from ase_comformer.inference.tensor_evaluator import TensorEvaluator
@@ -48,10 +48,10 @@ class Predictor:
     share a predictor: ``evaluate`` lets one after the other in.
 
     Args:
-        model, device, dtype, symprec, enforce_symmetry, functional: see ``inference.settings.Settings``.
+        model, device, dtype, symprec, enforce_symmetry, functional, route: see ``inference.settings.Settings``.
 
     Raises:
-        UnknownNameError: unknown model, device, dtype or functional.
+        UnknownNameError: unknown model, device, dtype, functional or route.
         WeightsError: damaged weights.
         ValueError: ``symprec`` is not a positive number.
 
@@ -70,6 +70,7 @@ class Predictor:
         symprec: float = DEFAULTS.symprec,
         enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
         functional: str = DEFAULTS.functional,
+        route: str = DEFAULTS.route,
     ) -> None:
         self.settings = Settings.of(
             model=model,
@@ -78,6 +79,7 @@ class Predictor:
             symprec=symprec,
             enforce_symmetry=enforce_symmetry,
             functional=functional,
+            route=route,
         )
         self._load()
 
@@ -92,6 +94,7 @@ class Predictor:
             self.potential = PotentialEvaluator(self.loaded.potentials, recent=self.loaded.moving)
         self.preparer = Preparer(self.loaded, settings, self.potential, self.notices)
         self.tensors = TensorEvaluator(self.loaded, self.device, self.dtype, settings.functional)
+        self.routes = Routes(settings.route, self.loaded, self.tensors, self._surface)
         self._lock = threading.RLock()
         self._token = object()
 
@@ -112,6 +115,10 @@ class Predictor:
                 f"Model {self.settings.model!r} has other weights here than where this object was pickled. "
                 "Install the same version of ase-comformer, or make a new calculator."
             )
+
+    def _surface(self) -> Predictor:
+        """The same model in float64, which differences of forces need."""
+        return Predictor(**{**self.arguments, "dtype": "float64", "enforce_symmetry": True, "route": "head"})
 
     @property
     def model(self) -> Model:
@@ -151,6 +158,7 @@ class Predictor:
         unknown = [name for name in names if name not in self.properties]
         if unknown or not names:
             problem = f"has no property {', '.join(map(repr, unknown))}" if unknown else "was asked for no property"
+            problem += "".join({without_calibration(name, self.properties) for name in unknown})
             raise UnknownNameError(f"Model {self.model.name!r} {problem}. It predicts: {', '.join(self.properties)}.")
         return names
 
@@ -274,11 +282,13 @@ class Predictor:
                 require_plausible(values, crystal.atoms)
                 result.update((name, values[name]) for name in of_potential)
         if own:
-            evaluated = self.tensors.evaluate_with_gaps(crystals, own)
-            for crystal, result, (values, gap) in zip(crystals, results, evaluated, strict=True):
-                result.update(values)
+            evaluated = self.tensors.evaluate_with_gaps(crystals, self.routes.heads(own))
+            further = self.routes.evidence(crystals, own)
+            for crystal, result, (values, gap), known in zip(crystals, results, evaluated, further, strict=True):
+                result.update(self.routes.complete(crystal, own, values, known, self.notices.warn))
                 if "formation_energy" in values:
-                    self._refer_element(crystal, result)
+                    with self._lock:
+                        refer_element(crystal.atoms, result, self.loaded, self.potential, self.notices)
                 if undefined_for(own):
                     why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=gap)
                     result["status"] = " ".join(why.values()) or "ok"
@@ -289,31 +299,6 @@ class Predictor:
                     result["symmetry"] = symmetry_record(crystal.group)
                     self.notices.of_idealisation(crystal.atoms, crystal.group)
         return results
-
-    def _refer_element(self, crystal: PreparedCrystal, result: Result) -> None:
-        """Replace the formation energy of a crystal of one element: zero is its reference structure (``elements``)."""
-        number = int(crystal.atoms.numbers[0])
-        if self.potential is None or (crystal.atoms.numbers != number).any():
-            return None
-        if number not in self.loaded.covered("energy"):
-            return self.notices.of_missing_reference(chemical_symbols[number])
-
-        def energies(structures: list[Atoms]) -> list[float]:
-            assert self.potential is not None
-            with shielded_device("cpu"), self._lock:
-                prepared = [self.potential.prepare(atoms, warn=_ignore) for atoms in structures]
-                found = self.potential.evaluate_batch(prepared, ("energy",), warn=_ignore)
-            return [float(values["energy"]) for values in found]
-
-        known = self.loaded.reference_energies
-        if number not in known:
-            known[number] = reference_energy(number, energies)
-        reference = known[number]
-        if reference is None:
-            return self.notices.of_missing_reference(chemical_symbols[number])
-        (energy,) = energies([bare(crystal.atoms)])
-        result["formation_energy"] = energy / len(crystal.atoms) - reference
-        return None
 
     def symmetry_report(self, atoms: Any, properties: Names | None = None) -> SymmetryReport:
         """Report what the space group allows, and what the network says of the structure as it is (not idealised).
@@ -356,8 +341,5 @@ class Predictor:
         if choices:
             described |= {"functional": tensor_property(name).functional_of(self.settings.functional)}
             described |= {"functionals": list(choices)}
+        described |= self.routes.describe(name)
         return described | {"enforce_symmetry": self.enforce_symmetry}
-
-
-def _ignore(kind: str, message: str) -> None:
-    """Show no warning: scaled reference crystals are the package's own business."""

@@ -31,6 +31,14 @@ class SymmetryRecord(TypedDict):
     idealisation_displacement: float
 
 
+class RouteRecord(TypedDict):
+    """Which route gave a relaxed-ion tensor, the weight of the response in it, and what limits it."""
+
+    route: str
+    response_weight: float
+    note: str
+
+
 class Prediction(TypedDict, total=False):
     """Results of one structure; properties that were registered by the user have their own names.
 
@@ -56,9 +64,18 @@ class Prediction(TypedDict, total=False):
     elastic_tensor: Array
     formation_energy: float
     band_gap: float
+    dielectric_tensor_uncertainty: float
+    static_dielectric_tensor_uncertainty: float
+    born_effective_charges_uncertainty: Array
+    piezoelectric_tensor_uncertainty: float
+    clamped_piezoelectric_tensor_uncertainty: float
+    elastic_tensor_uncertainty: float
+    formation_energy_uncertainty: float
+    band_gap_uncertainty: float
     functional: str
     status: str
     symmetry: SymmetryRecord
+    routes: dict[str, RouteRecord]
     errors: dict[str, str]
     error: str
 
@@ -66,7 +83,7 @@ class Prediction(TypedDict, total=False):
 Result = dict[str, Any]
 """A ``Prediction``, or one with properties that were registered by the user."""
 
-METADATA = ("functional", "status", "symmetry", "errors", "error")
+METADATA = ("functional", "status", "symmetry", "routes", "errors", "error")
 """Keys of a result that are no properties."""
 
 RESULT_ALIASES = {"becs": "born_effective_charges", "polarizability": "dielectric_tensor"}

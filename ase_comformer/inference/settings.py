@@ -10,8 +10,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ase_comformer.errors import check_choice
+
 BATCH_SIZE = 64
 """Crystals evaluated together."""
+
+ROUTES = ("head", "response", "combined")
+"""What ``route`` may be."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Settings:
         enforce_symmetry: evaluate the idealised structure and return exactly symmetric tensors.
         functional: what dielectric tensors and Born charges follow, ``"PBEsol"`` or ``"PBE"``; where empty what they
             follow by default (PBEsol).
+        route: where relaxed-ion tensors come from: ``"head"`` of a network, ``"response"`` of the crystal, or
+            ``"combined"``, the best of both (``inference.routes``).
     """
 
     model: str = "default"
@@ -34,6 +41,7 @@ class Settings:
     symprec: float = 1e-2
     enforce_symmetry: bool = True
     functional: str = ""
+    route: str = "head"
 
     @classmethod
     def of(
@@ -45,13 +53,17 @@ class Settings:
         symprec: float,
         enforce_symmetry: bool,
         functional: str = "",
+        route: str = "head",
     ) -> Settings:
         """Settings from arguments as users write them.
 
         Raises:
+            UnknownNameError: unknown ``route``.
             ValueError: ``symprec`` is not a positive number.
         """
-        return cls(str(model), str(device), dtype, _positive(symprec), bool(enforce_symmetry), str(functional or ""))
+        check_choice(route, ROUTES, "route")
+        accuracy = (dtype, _positive(symprec), bool(enforce_symmetry))
+        return cls(str(model), str(device), *accuracy, str(functional or ""), route)
 
 
 DEFAULTS = Settings()

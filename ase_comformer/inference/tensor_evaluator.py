@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.devices import shielded_device
@@ -24,6 +24,7 @@ from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Result
 from ase_comformer.inference.undefined import GAP, undefined_for
 from ase_comformer.properties.registry import tensor_property
+from ase_comformer.tensors.forms import to_cartesian
 from ase_comformer.tensors.symmetry_report import project, symmetry_residual
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,25 @@ class TensorEvaluator:
 
     def outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
         """Mean network outputs on the input atoms, not projected."""
+        means = self._of_crystals(crystals, {name: of.mean(0) for name, of in self._members(crystals, names).items()})
+        for crystal, mean in zip(crystals, means, strict=True):
+            require_plausible(mean, crystal.atoms)
+        return means
+
+    def spreads(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
+        """Root mean square distance of the outputs of a property's networks from their mean, full Cartesian norm.
+
+        A float per crystal, (n,) where every atom has the property; zero where there is one network.
+        """
+        found = {}
+        for name, of in self._members(crystals, names).items():
+            apart = of - of.mean(0)
+            squares = (to_cartesian(apart, name) if tensor_property(name).rank else apart).square().mean(0)
+            found[name] = squares.flatten(1).sum(1).sqrt() if squares.dim() > 1 else squares.sqrt()
+        return self._of_crystals(crystals, found)
+
+    def _members(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> dict[str, Tensor]:
+        """Outputs (networks, rows, ...) of all networks on the cells that they see."""
         batches: dict[Hashable, CrystalGraph] = {}
 
         def batch_of(network: nn.Module) -> tuple[Hashable, CrystalGraph]:
@@ -90,20 +110,21 @@ class TensorEvaluator:
             return key, batches[key]
 
         networks = self.loaded.networks(tuple(names))
-        means: list[Result] = [{} for _ in crystals]
         with torch.inference_mode(), shielded_device(str(self.device)):
-            means_of = self.loaded.ensemble.means(networks, batch_of, self.functional)
-        for name, mean_of in means_of.items():
-            values = mean_of.to("cpu", torch.float64).numpy()
+            return self.loaded.ensemble.members(networks, batch_of, self.functional)
+
+    def _of_crystals(self, crystals: Sequence[PreparedCrystal], batched: dict[str, Tensor]) -> list[Result]:
+        """Values (rows, ...) of a batch by crystal, those of atoms on the input atoms."""
+        results: list[Result] = [{} for _ in crystals]
+        for name, of in batched.items():
+            values = of.to("cpu", torch.float64).numpy()
             parts: Any = values
             if tensor_property(name).per_atom:
                 counts = [len(crystal.evaluated) for crystal in crystals]
                 parts = np.split(values, np.cumsum(counts)[:-1])
-            for crystal, mean, part in zip(crystals, means, parts, strict=True):
-                mean[name] = crystal.to_input(name, np.asarray(part))
-        for crystal, mean in zip(crystals, means, strict=True):
-            require_plausible(mean, crystal.atoms)
-        return means
+            for crystal, result, part in zip(crystals, results, parts, strict=True):
+                result[name] = crystal.to_input(name, np.asarray(part))
+        return results
 
 
 def _projected(name: str, raw: NDArray[np.float64], atoms: Atoms, group: SpaceGroup) -> NDArray[np.float64]:

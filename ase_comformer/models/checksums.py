@@ -6,11 +6,19 @@ import hashlib
 import json
 from pathlib import Path
 
+#: Endings of the files of a folder of weights that its checksums cover.
+_COVERED = (".safetensors", ".json", ".md", ".npz")
+
 
 def write_checksums(directory: Path) -> None:
-    """Write ``SHA256SUMS`` (format of ``sha256sum``) over weights, JSON files and cards of ``directory``."""
-    files = sorted(path for path in directory.iterdir() if path.suffix in (".safetensors", ".json", ".md"))
-    lines = [f"{sha256(path.read_bytes())}  {path.name}\n" for path in files if path.name != "README.md"]
+    """Write ``SHA256SUMS`` (format of ``sha256sum``) over weights, JSON files, cards and calibrations."""
+    files = sorted(path for path in directory.iterdir() if path.suffix in _COVERED)
+    files += sorted(directory.glob("calibration/*.json"))
+    lines = [
+        f"{sha256(path.read_bytes())}  {path.relative_to(directory).as_posix()}\n"
+        for path in files
+        if path.name != "README.md"
+    ]
     replace_file(directory / "SHA256SUMS", "".join(lines).encode())
 
 

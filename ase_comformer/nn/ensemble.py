@@ -39,6 +39,23 @@ class Ensemble:
 
         Args:
             networks: each with the properties it is asked for.
+            batch_of: as ``members``.
+            functional: as ``members``.
+        """
+        return {name: values.mean(0) for name, values in self.members(networks, batch_of, functional).items()}
+
+    def members(
+        self,
+        networks: Mapping[nn.Module, Sequence[str]],
+        batch_of: Callable[[nn.Module], tuple[Hashable, CrystalGraph]],
+        functional: str = "",
+    ) -> dict[str, Tensor]:
+        """Property -> outputs (networks, rows, ...) of the networks that were asked for it, float64.
+
+        Where labels leave the sign of a property open, outputs are turned to the sign of the first network's.
+
+        Args:
+            networks: each with the properties it is asked for.
             batch_of: gives the batch that a network reads, with a key that is the same for the same batch.
             functional: that networks with a choice are to follow; each property's own where empty.
         """
@@ -68,7 +85,7 @@ class Ensemble:
                 outputs = cast(Network, network)(graph, names, **shared)
                 for name, value in outputs.items():
                     found.setdefault(name, {})[network] = value.to(torch.float64)
-        return {name: _mean(name, [of[n] for n in networks if n in of]) for name, of in found.items()}
+        return {name: _alike(name, [of[n] for n in networks if n in of]) for name, of in found.items()}
 
     def _stacking_key(self, network: nn.Module) -> Hashable:
         """Equal for networks that can be stacked, found once: it is a text of all arguments."""
@@ -83,8 +100,8 @@ class Ensemble:
         return self._stacks[key]
 
 
-def _mean(name: str, outputs: Sequence[Tensor]) -> Tensor:
-    """Mean over members; where labels leave the sign open, of outputs turned to the sign of the first member's.
+def _alike(name: str, outputs: Sequence[Tensor]) -> Tensor:
+    """Outputs of all members; where labels leave the sign open, turned to the sign of the first member's.
 
     Every network then learns a sign convention of its own, and a plain mean would cancel tensors that agree.
     """
@@ -94,4 +111,4 @@ def _mean(name: str, outputs: Sequence[Tensor]) -> Tensor:
         overlap = (full * full[0]).flatten(2).sum(2)
         sign = torch.where(overlap < 0, -1.0, 1.0).to(values.dtype)
         values = values * sign.reshape(*sign.shape, *[1] * (values.dim() - 2))
-    return values.mean(0)
+    return values

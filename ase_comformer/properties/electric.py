@@ -65,6 +65,7 @@ STATIC_DIELECTRIC = TensorProperty(
     undefined_for=("metals", "slabs", "molecules"),
     built_on=("dielectric_tensor",),
     # ionic part: e^1.5 = 4.5, between e^-3.5 and e^6.5
+    responds_to="field",
     head=Lazy("ase_comformer.nn.heads.electric:StaticDielectricHead", {"centre": 1.5, "span": 5.0, "anisotropy": 3.0}),
     scale=40.0,
     loss=Lazy(f"{_LOSSES}:relative_tensor_loss"),

@@ -14,6 +14,7 @@ PIEZOELECTRIC = TensorProperty(
     sign_is_open=True,
     has_readings=True,
     undefined_for=("metals", "slabs", "molecules"),
+    responds_to="both",
     head=Lazy("ase_comformer.nn.heads.electromechanical:PiezoelectricHead"),
     scale=1.0,
     loss=Lazy("ase_comformer.training.tasks.losses:piezoelectric_loss"),

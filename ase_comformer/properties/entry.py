@@ -11,8 +11,10 @@ from ase_comformer.properties.formula import index_permutations, irreps_of, rank
 from ase_comformer.properties.lazy import Lazy
 from ase_comformer.properties.voigt_kinds import VOIGT_KINDS
 
-Route = Literal["head", "potential"]
-ROUTES: tuple[Route, ...] = ("head", "potential")
+Route = Literal["head", "potential", "calibration"]
+ROUTES: tuple[Route, ...] = ("head", "potential", "calibration")
+#: Ending of the names of error bars.
+UNCERTAINTY = "_uncertainty"
 #: Structures of which a property may be undefined; a tensor per volume means nothing for a slab in a vacuum box.
 STRUCTURES = ("metals", "slabs", "molecules")
 
@@ -91,7 +93,10 @@ class TensorProperty:
         spans_decades: whether components are positive and figures show them on logarithmic axes.
         undefined_for: among ``STRUCTURES``.
         uncertainty: how its expected error is known; empty where it is not.
-        route: "head" of a network on crystals, or "potential" where the energy surface gives it.
+        route: "head" of a network on crystals, "potential" where the energy surface gives it, or "calibration" for
+            the error bar of another property.
+        responds_to: what the atoms follow where the linear response of the crystal (``physics.response``) gives it
+            too, "field", "strain" or "both"; empty where only a head does.
         is_auxiliary: whether it only teaches networks and is offered by no model.
         built_on: properties that the head reads, predicted before it.
         head: ``(widths, ...) -> nn.Module``, see ``nn.heads``; for "potential" None.
@@ -124,6 +129,7 @@ class TensorProperty:
     undefined_for: tuple[str, ...] = ()
     uncertainty: str = ""
     route: Route = "head"
+    responds_to: Literal["", "field", "strain", "both"] = ""
     is_auxiliary: bool = False
     built_on: tuple[str, ...] = ()
     head: Lazy | None = _HEAD
@@ -163,6 +169,31 @@ class TensorProperty:
     def functional_of(self, asked: str) -> str:
         """The functional that a prediction follows where ``asked`` (empty: the usual one) is asked for."""
         return asked if asked in self.functionals else self.functional
+
+    @property
+    def has_response(self) -> bool:
+        """Whether the linear response of the crystal gives it too."""
+        return bool(self.responds_to)
+
+    @cached_property
+    def error_bar(self) -> TensorProperty:
+        """The property that says how far a prediction is expected to be off, ``NAME_uncertainty``."""
+        whose = "of each atom's tensor" if self.per_atom else "of the documented array" if self.rank else "of the value"
+        norm = "error" if self.rank == 0 else f"Frobenius norm of the error {whose}"
+        return TensorProperty(
+            name=self.name + UNCERTAINTY,
+            symbol=f"d{self.symbol}",
+            formula="",
+            per_atom=self.per_atom,
+            unit=self.unit,
+            description=f"{norm} that 68 % of errors against DFT labels ({self.functional}) stay below: {self.name}",
+            kind="calibrated error bar",
+            functional=self.functional,
+            route="calibration",
+            head=None,
+            metrics=(),
+            baselines=(),
+        )
 
     @cached_property
     def rank(self) -> int:

@@ -20,6 +20,7 @@ ELASTIC = TensorProperty(
     description="relaxed-ion elastic stiffness tensor",
     kind="relaxed-ion",
     undefined_for=("slabs", "molecules"),
+    responds_to="strain",
     head=Lazy("ase_comformer.nn.heads.mechanical:ElasticHead"),
     scale=300.0,
     loss=Lazy("ase_comformer.training.tasks.losses:relative_tensor_loss"),

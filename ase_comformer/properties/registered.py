@@ -13,7 +13,20 @@ from ase_comformer.properties import electric, electromechanical, mechanical, po
 from ase_comformer.properties.entry import TensorProperty
 
 _FAMILIES = (electric, mechanical, electromechanical, scalars, potential_energy_surface)
-_registered: dict[str, TensorProperty] = {entry.name: entry for family in _FAMILIES for entry in family.ENTRIES}
+_registered: dict[str, TensorProperty] = {}
+
+
+def _add(entry: TensorProperty) -> None:
+    """Put an entry into the table, with its error bar where networks predict it."""
+    _registered[entry.name] = entry
+    if entry.route == "head" and not entry.is_auxiliary:
+        _registered[entry.error_bar.name] = entry.error_bar
+
+
+for _family in _FAMILIES:
+    for _entry in _family.ENTRIES:
+        _add(_entry)
+
 #: Every property by its public name: a view that grows with ``register``.
 PROPERTIES: Mapping[str, TensorProperty] = MappingProxyType(_registered)
 
@@ -38,7 +51,7 @@ def register(entry: TensorProperty) -> TensorProperty:
     missing = [name for name in entry.built_on if name not in _registered]
     if missing:
         raise ValueError(f"{entry.name} is built on {missing}, which must be registered before it")
-    _registered[entry.name] = entry
+    _add(entry)
     return entry
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from ase_comformer.errors import UnknownNameError, check_choice
-from ase_comformer.properties.entry import TensorProperty
+from ase_comformer.properties.entry import UNCERTAINTY, TensorProperty
 from ase_comformer.properties.lazy import Lazy
 from ase_comformer.properties.plugins import VARIABLE, load_installed_plugins
 from ase_comformer.properties.registered import PROPERTIES, register, temporary_registry
@@ -19,6 +19,7 @@ __all__ = [
     "SHIPPED_HEADS",
     "PropertyName",
     "ShippedProperty",
+    "base_of",
     "label_loss",
     "label_owner",
     "names_by_route",
@@ -39,6 +40,14 @@ ShippedProperty = Literal[
     "clamped_piezoelectric_tensor",
     "formation_energy",
     "band_gap",
+    "dielectric_tensor_uncertainty",
+    "static_dielectric_tensor_uncertainty",
+    "born_effective_charges_uncertainty",
+    "elastic_tensor_uncertainty",
+    "piezoelectric_tensor_uncertainty",
+    "clamped_piezoelectric_tensor_uncertainty",
+    "formation_energy_uncertainty",
+    "band_gap_uncertainty",
     "energy",
     "free_energy",
     "energies",
@@ -73,6 +82,17 @@ def tensor_property(name: PropertyName) -> TensorProperty:
         ) from None
 
 
+def base_of(name: str) -> str:
+    """Return the property whose error bar ``name`` is, or ``name`` itself where it is no error bar.
+
+    Example:
+        >>> base_of("elastic_tensor_uncertainty"), base_of("forces_uncertainty")
+        ('elastic_tensor', 'forces_uncertainty')
+    """
+    entry = PROPERTIES.get(name)
+    return name.removesuffix(UNCERTAINTY) if entry is not None and entry.route == "calibration" else name
+
+
 def names_by_route(route: str) -> tuple[PropertyName, ...]:
     """Return the names of all properties with a route ("head" or "potential") that models may offer."""
     return tuple(name for name, entry in PROPERTIES.items() if entry.route == route and not entry.is_auxiliary)
@@ -93,9 +113,11 @@ def label_loss(name: str) -> Lazy:
 
 
 def table() -> str:
-    """Return the registry as a Markdown table, as the documentation shows it."""
+    """Return the registry as a Markdown table, as the documentation shows it, without error bars of heads."""
     lines = ["| property | symbol | indices | irreps | shape | unit | kind |", "|---|---|---|---|---|---|---|"]
     for name, entry in PROPERTIES.items():
+        if entry.route == "calibration":
+            continue
         shape = ", ".join([*(["n"] if entry.per_atom else []), *map(str, entry.shape)])
         cells = (f"`{name}`", entry.symbol, entry.formula or "-", entry.irreps, f"({shape})", entry.unit, entry.kind)
         lines.append(f"| {' | '.join(cells)} |")

@@ -18,8 +18,10 @@ from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.metallicity import why_metallic
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice
+from ase_comformer.inference.crystal_response import RELAXATIONS, STRESS_WARNING
 from ase_comformer.inference.known_symmetry import forces_of_symmetric
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.relaxation import at_rest
 from ase_comformer.inference.undefined import GAP
 from ase_comformer.physics.phonons import IMAGINARY, Phonons, imaginary_modes
 from ase_comformer.physics.phonopy_bridge import (
@@ -29,8 +31,6 @@ from ase_comformer.physics.phonopy_bridge import (
     set_non_analytic_term,
 )
 from ase_comformer.physics.supercells import symmetric_supercell
-from ase_comformer.workflows.response import RELAXATIONS, STRESS_WARNING
-from ase_comformer.workflows.response import _at_rest as at_rest
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -106,7 +106,7 @@ def phonons(
     group = analyse_space_group(given, predictor.symprec)
     status: list[str] = []
     if relax not in (None, "none"):
-        group, rests = at_rest(group, predictor, relax == "cell", fmax)
+        group, rests = at_rest(group, predictor, cell=relax == "cell", fmax=fmax)
         if not rests:
             status.append(f"atoms did not come to rest below {fmax:g} eV/A")
     matrix = _supercell(group, supercell)
@@ -236,7 +236,7 @@ def _at_other_volumes(
     for sign in (-1, 1):
         atoms = group.primitive.copy()
         atoms.set_cell(atoms.cell.array * np.exp(sign * VOLUME_STEP / 6), scale_atoms=True)
-        scaled, _ = at_rest(analyse_space_group(atoms, 1e-4), predictor, False, fmax)
+        scaled, _ = at_rest(analyse_space_group(atoms, 1e-4), predictor, cell=False, fmax=fmax)
         made.append(
             _phonopy(scaled, matrix, predictor, displacement, _screening(scaled, predictor)[0] if nac else None)
         )

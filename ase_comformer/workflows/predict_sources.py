@@ -11,9 +11,11 @@ from ase import Atoms
 
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.crystals.structure_sources import Source
+from ase_comformer.errors import WeightsError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.results import METADATA, Result, message_of
 from ase_comformer.inference.settings import BATCH_SIZE
+from ase_comformer.models.training_index import in_training
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Row:
         space_group_number: 1 to 230, or 0.
         values: property name -> number or array in the documented form.
         status: "ok" for a bulk crystal, else what it is; empty where no tensor was asked for.
+        routes: by relaxed-ion tensor, which route gave it (``inference.results.RouteRecord``).
+        training: whether a network was trained on the crystal or its formula, one sentence; empty where unknown.
         errors: message for each property that could not be computed.
         error: why there is nothing at all, or empty.
         atoms: the structure, None where it could not be read.
@@ -38,6 +42,8 @@ class Row:
     space_group_number: int = 0
     values: dict[str, Any] | None = None
     status: str = ""
+    routes: dict[str, Any] | None = None
+    training: str = ""
     errors: dict[str, str] | None = None
     error: str = ""
     atoms: Atoms | None = None
@@ -51,7 +57,13 @@ class Row:
             "space_group_number": self.space_group_number,
             **(self.values or {}),
         }
-        for name, text in (("status", self.status), ("errors", self.errors), ("error", self.error)):
+        for name, text in (
+            ("status", self.status),
+            ("routes", self.routes),
+            ("training", self.training),
+            ("errors", self.errors),
+            ("error", self.error),
+        ):
             if text:
                 found[name] = text
         return found
@@ -84,17 +96,17 @@ def predict_sources(
 
     for result in predictor.predict_iter(readable(), names, batch_size=batch_size):
         while waiting[0].atoms is None:
-            yield _row(waiting.popleft(), {}, predictor.symprec)
-        yield _row(waiting.popleft(), result, predictor.symprec)
+            yield _row(waiting.popleft(), {}, predictor)
+        yield _row(waiting.popleft(), result, predictor)
     while waiting:
-        yield _row(waiting.popleft(), {}, predictor.symprec)
+        yield _row(waiting.popleft(), {}, predictor)
 
 
-def _row(source: Source, result: Result, symprec: float) -> Row:
+def _row(source: Source, result: Result, predictor: Predictor) -> Row:
     if source.atoms is None:
         assert source.error is not None
         return Row(source.name, error=message_of(source.error))
-    symbol, number = _space_group(source.atoms, result, symprec)
+    symbol, number = _space_group(source.atoms, result, predictor.symprec)
     return Row(
         source=source.name,
         formula=source.atoms.get_chemical_formula(),
@@ -102,10 +114,20 @@ def _row(source: Source, result: Result, symprec: float) -> Row:
         space_group_number=number,
         values={name: value for name, value in result.items() if name not in METADATA},
         status=result.get("status", ""),
+        routes=result.get("routes"),
+        training=_training(source.atoms, predictor),
         errors=result.get("errors"),
         error=result.get("error", ""),
         atoms=source.atoms,
     )
+
+
+def _training(atoms: Atoms, predictor: Predictor) -> str:
+    """What the model has seen of a structure; nothing for models without an index of their training data."""
+    try:
+        return str(in_training(atoms, predictor.model.path))
+    except WeightsError:
+        return ""
 
 
 def _space_group(atoms: Atoms, result: Result, symprec: float) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from ase_comformer.cli.application import application as app
 
 COMMANDS = [
     "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "convert", "train", "export", "evaluate",
-    "demo",
+    "calibrate", "demo",
 ]  # fmt: skip
 
 

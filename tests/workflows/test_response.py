@@ -71,3 +71,20 @@ def test_a_polar_soft_mode_is_named_and_its_response_bounded(predictor: Predicto
 def test_unknown_relaxations_are_refused_with_the_choices(predictor: Predictor) -> None:
     with pytest.raises(UnknownNameError, match="atoms, cell, none"):
         respond(bulk("MgO", "rocksalt", a=4.2), relax="everything", predictor=predictor)
+
+
+@pytest.mark.filterwarnings("ignore:.*GPa at rest")
+def test_coupling_factors_do_not_depend_on_the_orientation(aluminium_nitride: Atoms, predictor: Predictor) -> None:
+    turned = aluminium_nitride.copy()
+    turned.rotate(70, (1, 1, 3), rotate_cell=True)
+    one, other = (respond(atoms, predictor=predictor).coupling_factors for atoms in (aluminium_nitride, turned))
+    assert 0.1 < one["k33"] < 0.5
+    assert other == pytest.approx(one, abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*GPa at rest")
+def test_coming_to_rest_says_how_far_atoms_moved(predictor: Predictor) -> None:
+    atoms = bulk("ZnO", "wurtzite", a=3.25, c=5.21, u=0.36)
+    found = respond(atoms, predictor=predictor)
+    assert 0.05 < found.distance < 0.2
+    assert respond(atoms, predictor=predictor, relax=None).distance == 0.0

@@ -19,6 +19,7 @@ from ase_comformer.cli.options import (
     ModelName,
     Output,
     Properties,
+    Route,
     Symprec,
 )
 from ase_comformer.cli.terminal import console, counted, print_json
@@ -38,6 +39,7 @@ def predict(
     symprec: Symprec = DEFAULTS.symprec,
     enforce_symmetry: EnforceSymmetry = DEFAULTS.enforce_symmetry,
     functional: Functional = DEFAULTS.functional,
+    route: Route = "combined",
     batch_size: BatchSize = BATCH_SIZE,
     output: Output = None,
     as_json: AsJson = False,
@@ -58,6 +60,7 @@ def predict(
         symprec=symprec,
         enforce_symmetry=enforce_symmetry,
         functional=functional,
+        route=route,
     )
     names = predictor.checked(properties)
     sources = refuse_single(iter_sources(paths, index), alone=len(paths) == 1)
