@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-
-from ase import Atoms
+from typing import Any
 
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.inference.crystal_response import CrystalResponse, crystal_response
