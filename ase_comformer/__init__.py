@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ase_comformer.workflows.phonons import write_born as write_born
     from ase_comformer.workflows.relax import relax as relax
     from ase_comformer.workflows.response import respond as respond
+    from ase_comformer.workflows.spectra import spectra as spectra
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
 _EXPORTS = {
@@ -35,6 +36,7 @@ _EXPORTS = {
     "elastic": "workflows.elastic",
     "phonons": "workflows.phonons",
     "write_born": "workflows.phonons",
+    "spectra": "workflows.spectra",
     "available_models": "models.registry",
     "load_model": "models.registry",
     "in_training": "models.training_index",
@@ -54,6 +56,7 @@ __all__ = [  # noqa: RUF022, the calculator first
     "elastic",
     "phonons",
     "write_born",
+    "spectra",
     "available_models",
     "load_model",
     "in_training",

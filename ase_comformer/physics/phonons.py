@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 
+from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.physics.band_path import BandPath, band_path
 from ase_comformer.physics.phonopy_bridge import write_phonopy_files
 
@@ -111,8 +112,7 @@ class Phonons:
 
     Attributes:
         phonopy: the ``Phonopy`` object with force constants, and the non-analytic term where there is one.
-        primitive: primitive cell (p atoms) in the orientation of the input; also phonopy's.
-        space_group: international symbol.
+        group: space group, with the idealised primitive cell (p atoms) in the orientation of the input, phonopy's too.
         supercell: (3, 3) integers, rows times the primitive cell are the vectors of the supercell.
         born_effective_charges: (p, 3, 3) e, [atom, field, displacement], or None without non-analytic term.
         dielectric_tensor: (3, 3) electronic, or None.
@@ -123,8 +123,7 @@ class Phonons:
     """
 
     phonopy: Phonopy
-    primitive: Atoms
-    space_group: str
+    group: SpaceGroup
     supercell: NDArray[np.int64]
     born_effective_charges: FloatArray | None
     dielectric_tensor: FloatArray | None
@@ -132,6 +131,16 @@ class Phonons:
     imaginary_modes: tuple[ImaginaryMode, ...]
     status: tuple[str, ...]
     strained: tuple[Phonopy, Phonopy] | None = None
+
+    @property
+    def primitive(self) -> Atoms:
+        """Primitive cell (p atoms)."""
+        return self.group.primitive
+
+    @property
+    def space_group(self) -> str:
+        """International symbol."""
+        return self.group.international
 
     @property
     def has_non_analytic_term(self) -> bool:

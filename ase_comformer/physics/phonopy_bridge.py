@@ -183,3 +183,23 @@ def write_phonopy_files(phonon: Phonopy, folder: str | Path) -> list[Path]:
         written.append(folder / "BORN")
         written[2].write_text(born_lines(nac["born"], nac["dielectric"], inequivalent), encoding="utf-8")
     return written
+
+
+def gamma_modes_text(frequencies: NDArray[np.float64], eigenvectors: NDArray[np.float64]) -> str:
+    """Text of a file ``mesh.yaml`` that holds the modes at q = 0 alone.
+
+    phonopy itself writes eigenvectors with arbitrary phases; whoever reads spectra from them asks for real ones.
+
+    Args:
+        frequencies: (3p,) THz.
+        eigenvectors: (3p, p, 3) real.
+    """
+    count = eigenvectors.shape[1]
+    lines = ["mesh: [ 1, 1, 1 ]", "nqpoint: 1", f"natom: {count}", "phonon:"]
+    lines += ["- q-position: [ 0.0, 0.0, 0.0 ]", "  weight: 1", "  band:"]
+    for frequency, vector in zip(frequencies, eigenvectors, strict=True):
+        lines += ["  -", f"    frequency: {frequency:.10f}", "    eigenvector:"]
+        for row in vector:
+            lines.append("    -")
+            lines += [f"      - [ {value:.14f}, 0.0 ]" for value in row]
+    return "\n".join(lines) + "\n"

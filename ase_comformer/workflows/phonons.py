@@ -23,6 +23,7 @@ from ase_comformer.inference.known_symmetry import forces_of_symmetric
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.relaxation import at_rest
 from ase_comformer.inference.undefined import GAP
+from ase_comformer.physics.force_response import DISPLACEMENT
 from ase_comformer.physics.phonons import IMAGINARY, Phonons, imaginary_modes
 from ase_comformer.physics.phonopy_bridge import (
     born_lines,
@@ -53,7 +54,7 @@ def phonons(
     supercell: ArrayLike | float | None = None,
     nac: bool = True,
     gruneisen: bool = False,
-    displacement: float = 0.01,
+    displacement: float = DISPLACEMENT,
     fmax: float = 1e-3,
     predictor: Predictor | None = None,
     model: str | Path = "default",
@@ -130,8 +131,7 @@ def phonons(
         status.append(f"no LO-TO splitting: the crystal {why}")
     return Phonons(
         phonopy=phonon,
-        primitive=group.primitive,
-        space_group=group.international,
+        group=group,
         supercell=matrix,
         born_effective_charges=tensors[0] if tensors else None,
         dielectric_tensor=tensors[1] if tensors else None,

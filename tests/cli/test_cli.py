@@ -11,6 +11,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -20,7 +21,7 @@ from ase_comformer.cli.application import application as app
 
 COMMANDS = [
     "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "convert", "train", "export", "evaluate",
-    "calibrate", "demo",
+    "calibrate", "demo", "phonons", "spectra",
 ]  # fmt: skip
 
 
@@ -178,3 +179,17 @@ def test_converted_checkpoint_predicts(run, tmp_path, rocksalt):
     assert result.exit_code == 0, result.output
     (value,) = predict([rocksalt], model=tmp_path / "gmtnet.json", on_error="raise")
     assert 1 < value["dielectric_tensor"][0, 0] < 10
+
+
+def test_phonons_and_spectra_write_what_others_read(run, tmp_path):
+    ase.io.write(tmp_path / "mgo.cif", bulk("MgO", "rocksalt", a=4.25))
+    files, figure = tmp_path / "files", tmp_path / "bands.png"
+    done = run("phonons", tmp_path / "mgo.cif", "--supercell", "5", "--write", files, "--plot", figure)
+    assert done.exit_code == 0, done.output
+    assert "imaginary modes" in done.output
+    assert figure.stat().st_size > 10_000
+    assert {path.name for path in files.iterdir()} == {"phonopy_params.yaml", "FORCE_SETS", "BORN"}
+    spectrum = run("spectra", tmp_path / "mgo.cif", "--json", "--plot", tmp_path / "spectra.png")
+    (row,) = json.loads(spectrum.stdout)["results"]
+    assert len(row["wave_numbers"]) == 1
+    assert row["raman"] == [0.0]

@@ -1,0 +1,98 @@
+"""``ase-comformer spectra FILE...``: infrared and Raman peaks; files for Phonopy-Spectroscopy, a figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from ase_comformer.cli.commands.phonons import Plot, Relax, Write, numbered
+from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Symprec
+from ase_comformer.cli.terminal import console, print_json
+from ase_comformer.inference.settings import DEFAULTS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ase_comformer.workflows.spectra import Spectra
+
+UNITS = {"wave_numbers": "1/cm", "infrared": "km/mol, powder", "raman": "relative, powder; experimental"}
+
+
+def spectra(
+    files: Files,
+    index: Index = None,
+    relax: Relax = "atoms",
+    raman: Annotated[bool, typer.Option(help="Raman scattering too (experimental).")] = True,
+    width: Annotated[float, typer.Option(help="Width of the peaks in the figure, 1/cm.")] = 10.0,
+    write: Write = None,
+    plot: Plot = None,
+    model: ModelName = DEFAULTS.model,
+    device: Device = DEFAULTS.device,
+    symprec: Symprec = DEFAULTS.symprec,
+    as_json: AsJson = False,
+) -> None:
+    """Compute the infrared and Raman peaks of each crystal."""
+    from ase_comformer.cli.structures import for_each_crystal
+    from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.workflows.spectra import spectra as compute
+
+    predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+
+    def one(atoms: Any) -> Spectra:
+        return compute(atoms, relax=relax, raman=raman, predictor=predictor)
+
+    found, status = for_each_crystal(files, index, one, "spectra")
+    several = len(found) > 1
+    rows = []
+    for number, (name, atoms, result) in enumerate(found):
+        if write is not None:
+            result.write(write / str(number) if several else write)
+        if plot is not None:
+            from ase_comformer.plotting.spectra import spectra_figure
+
+            title = f"{atoms.symbols.formula.reduce()[0]:metal}, {result.phonons.space_group}"
+            path = numbered(plot, number) if several else plot
+            spectra_figure(result.infrared, result.raman, path, title=title, width=width)
+        rows.append({"source": name, "formula": atoms.get_chemical_formula(), **_values(result)})
+    if as_json:
+        print_json({"model": predictor.model.name, "units": UNITS, "results": rows})
+    else:
+        for row in rows:
+            _show(console(), row)
+    raise typer.Exit(status)
+
+
+def _values(found: Spectra) -> dict[str, Any]:
+    from ase_comformer.physics.spectra import PER_CM, peaks
+
+    wave_numbers = found.infrared.frequencies * PER_CM
+    places, absorption = peaks(wave_numbers, found.infrared.intensities)
+    values = {"space_group": found.phonons.space_group, "wave_numbers": places, "infrared": absorption}
+    if found.raman is not None:
+        scattering = peaks(wave_numbers, found.raman.intensities())[1]
+        values["raman"] = scattering / max(float(scattering.max(initial=0.0)), 1e-12)
+    return {**values, "status": list(found.status)}
+
+
+def _show(shown: Console, row: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from ase_comformer.cli.display import plain
+
+    shown.print(f"[bold]{plain(row['formula'])}[/bold], {plain(row['space_group'])}, {plain(row['source'])}")
+    table = Table("1/cm", "infrared, km/mol", *(["Raman, relative (experimental)"] if "raman" in row else []))
+    for column in table.columns:
+        column.justify = "right"
+    for number, place in enumerate(row["wave_numbers"]):
+        cells = [f"{place:.1f}", _cell(row["infrared"][number], ".1f")]
+        if "raman" in row:
+            cells.append(_cell(row["raman"][number], ".3f"))
+        table.add_row(*cells)
+    shown.print(table, highlight=False)
+
+
+def _cell(value: float, form: str) -> str:
+    text = format(value, form)
+    return text if np.any([digit not in "0." for digit in text]) else "-"
