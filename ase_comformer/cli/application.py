@@ -33,6 +33,7 @@ _FIRST = (
     "spectra",
     "report",
     "screen",
+    "compare",
     "models",
     "demo",
 )

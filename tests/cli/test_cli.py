@@ -20,7 +20,7 @@ from ase_comformer.cli import commands
 from ase_comformer.cli.application import application as app
 
 COMMANDS = [
-    "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "convert", "train", "export", "evaluate",
+    "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "compare", "convert", "train", "export", "evaluate",
     "calibrate", "demo", "phonons", "spectra",
 ]  # fmt: skip
 
