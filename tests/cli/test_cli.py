@@ -20,8 +20,8 @@ from ase_comformer.cli import commands
 from ase_comformer.cli.application import application as app
 
 COMMANDS = [
-    "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "compare", "convert", "train", "export", "evaluate",
-    "calibrate", "demo", "phonons", "spectra",
+    "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "convert", "train", "export", "evaluate",
+    "calibrate", "compare", "demo", "phonons", "spectra",
 ]  # fmt: skip
 
 
