@@ -15,7 +15,7 @@ def morse() -> MorsePotential:
     return MorsePotential(epsilon=0.8, r0=2.1, rho0=4.0, rcut1=3.5, rcut2=5.5)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def smooth_surface() -> Callable[[Sequence[Atoms]], list[tuple[np.ndarray, np.ndarray]]]:
     """A function of a list of structures that gives forces and stresses of the model surface."""
     calculator = morse()

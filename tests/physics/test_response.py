@@ -1,5 +1,6 @@
 """The response matrix: relaxed-ion tensors against minimising the enthalpy itself, blocks against plain differences."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.units import GPa
 
-from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.physics.elasticity import elastic_tensor_from_stress
 from ase_comformer.physics.force_response import independent_displacements, response_blocks
+from ase_comformer.physics.moduli import voigt_reuss_hill
 from ase_comformer.physics.response import (
     COULOMB_PER_SQUARE_METRE,
     EPSILON_0,
@@ -20,6 +22,7 @@ from ase_comformer.physics.response import (
     derived_piezoelectric_tensors,
     modes_of_force_constants,
 )
+from ase_comformer.physics.vibrations import vibrations
 
 
 @pytest.fixture
@@ -209,3 +212,118 @@ def test_response_equals_strained_crystals_with_relaxed_atoms(smooth_surface, sm
     clamped = elastic_tensor_from_stress(atoms, strains=(1e-3,), relax_atoms=False).tensor
     assert np.abs(relaxed - clamped).max() > 1.0
     np.testing.assert_allclose(found.elastic_tensor, relaxed, atol=2e-4 * np.abs(relaxed).max())
+
+
+def extrapolated(group: SpaceGroup, surface: Callable) -> ResponseBlocks:
+    """Blocks from two step sizes, without their error of second order."""
+    coarse, fine = (response_blocks(group, surface, displacement=s, strain=s) for s in (4e-3, 2e-3))
+    names = ("force_constants", "internal_strain", "clamped_elastic_tensor")
+    return replace(fine, **{name: (4 * getattr(fine, name) - getattr(coarse, name)) / 3 for name in names})
+
+
+def relaxed(atoms: Atoms, surface: Callable, constants: np.ndarray, push: np.ndarray) -> Atoms:
+    """Atoms where the forces of the surface and a constant push balance, by Newton steps."""
+    moved, inverse = atoms.copy(), np.linalg.pinv(constants.reshape(3 * len(atoms), -1), rcond=1e-8)
+    for _ in range(100):
+        forces = surface([moved])[0][0] + push
+        forces -= forces.mean(axis=0)
+        if np.abs(forces).max() < 1e-12:
+            return moved
+        moved.positions += (inverse @ forces.reshape(-1)).reshape(-1, 3)
+    raise AssertionError(f"forces stay at {np.abs(forces).max():.1g} eV/A")
+
+
+@pytest.fixture(scope="module")
+def charged(smooth_surface) -> tuple[SpaceGroup, ResponseBlocks]:
+    """Wurtzite with its atoms at rest on the model surface, and charges that its symmetry allows."""
+    atoms = bulk("ZnO", "wurtzite", a=3.0, c=4.9, u=0.375)
+    for _ in range(30):  # cell and atoms come to rest together
+        group = analyse_space_group(atoms, 1e-4)
+        rough = response_blocks(group, smooth_surface)
+        atoms = relaxed(group.primitive, smooth_surface, rough.force_constants, np.zeros((4, 3)))
+        stress = smooth_surface([atoms])[0][1]
+        if np.abs(stress).max() < 1e-10:
+            break
+        strain = np.clip(np.linalg.solve(combine(rough, softness=0.05).elastic_tensor * GPa, -stress), -0.02, 0.02)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + np.diag(strain[:3])), scale_atoms=True)
+    assert np.abs(stress).max() < 1e-9
+    group = analyse_space_group(atoms, 1e-4)
+    born = np.array([np.diag([2.1, 2.1, 2.3]) * (1 if number == 30 else -1) for number in group.primitive.numbers])
+    blocks = replace(
+        extrapolated(group, smooth_surface),
+        born_effective_charges=born,
+        dielectric_tensor=np.diag([4.0, 4.0, 4.2]),
+        clamped_piezoelectric_tensor=np.zeros((3, 6)),
+    )
+    return group, blocks
+
+
+def polarisation(moved: Atoms, start: Atoms, born: np.ndarray) -> np.ndarray:
+    """C/m^2, of displacements at fixed fractional coordinates of the cell."""
+    apart = moved.get_scaled_positions(wrap=False) - start.get_scaled_positions(wrap=False)
+    return np.einsum("aij,aj->i", born, apart @ moved.cell.array) / start.cell.volume * COULOMB_PER_SQUARE_METRE
+
+
+def slope(of: Callable[[float], np.ndarray], step: float) -> np.ndarray:
+    """Derivative at zero, to fourth order in the step."""
+    coarse, fine = ((of(h) - of(-h)) / (2 * h) for h in (step, step / 2))
+    return (4 * fine - coarse) / 3
+
+
+def test_static_permittivity_is_that_of_crystals_relaxed_in_a_field(charged, smooth_surface) -> None:
+    group, blocks = charged
+    found = combine(blocks, softness=0.0)
+    for axis in (0, 2):
+
+        def in_field(field: float, axis: int = axis) -> np.ndarray:
+            push = field * blocks.born_effective_charges[:, axis]  # F_j = Z_ij E_i
+            moved = relaxed(group.primitive, smooth_surface, blocks.force_constants, push)
+            return polarisation(moved, group.primitive, blocks.born_effective_charges)
+
+        ionic = slope(in_field, 0.01) / COULOMB_PER_SQUARE_METRE / EPSILON_0
+        expected = blocks.dielectric_tensor[axis] + ionic
+        np.testing.assert_allclose(found.static_dielectric_tensor[axis], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_ionic_piezoelectricity_and_stiffness_are_those_of_strained_crystals_at_rest(charged, smooth_surface) -> None:
+    group, blocks = charged
+    found = combine(blocks, softness=0.0)
+    start = group.primitive
+    for column, (i, j) in ((0, (0, 0)), (2, (2, 2)), (4, (0, 2))):
+
+        def strained(strain: float, i: int = i, j: int = j) -> Atoms:
+            deformation = np.eye(3)
+            deformation[i, j] += strain / (1 if i == j else 2)
+            deformation[j, i] += 0 if i == j else strain / 2
+            atoms = start.copy()
+            atoms.set_cell(start.cell.array @ deformation, scale_atoms=True)
+            return relaxed(atoms, smooth_surface, blocks.force_constants, np.zeros((4, 3)))
+
+        e = slope(lambda h: polarisation(strained(h), start, blocks.born_effective_charges), 2e-3)
+        np.testing.assert_allclose(
+            found.piezoelectric_tensor[:, column], e, atol=1e-6 * np.abs(found.piezoelectric_tensor).max()
+        )
+        stiffness = slope(lambda h: smooth_surface([strained(h)])[0][1], 2e-3) / GPa
+        np.testing.assert_allclose(found.elastic_tensor[:, column], stiffness, atol=1e-6 * np.abs(stiffness).max())
+
+
+def test_frequencies_at_the_zone_centre_are_those_of_phonopy(charged) -> None:
+    phonopy = pytest.importorskip("phonopy")
+    group, blocks = charged
+    atoms = group.primitive
+    cell = phonopy.structure.atoms.PhonopyAtoms(
+        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+    )
+    model = phonopy.Phonopy(cell, supercell_matrix=np.eye(3, dtype=int), primitive_matrix=np.eye(3))
+    model.force_constants = blocks.force_constants.transpose(0, 2, 1, 3)
+    expected = model.get_frequencies([0.0, 0.0, 0.0])
+    found = vibrations(blocks.force_constants, model.primitive.masses).frequencies
+    np.testing.assert_allclose(np.sort(found), np.sort(expected), rtol=2e-6, atol=1e-4)
+
+
+def test_moduli_of_the_relaxed_tensor_are_those_of_pymatgen(charged) -> None:
+    elasticity = pytest.importorskip("pymatgen.analysis.elasticity")
+    found = combine(charged[1], softness=0.0).elastic_tensor
+    ours, theirs = voigt_reuss_hill(found), elasticity.ElasticTensor.from_voigt(found)
+    assert ours.bulk == pytest.approx(theirs.k_vrh, rel=1e-6)
+    assert ours.shear == pytest.approx(theirs.g_vrh, rel=1e-6)
