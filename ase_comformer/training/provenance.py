@@ -34,7 +34,7 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "citation": "K. Choudhary et al., npj Comput. Mater. 6, 64 (2020), doi:10.1038/s41524-020-0337-2",
     },
     "elastic_mp2020": {
-        "source": "Materials Project 2020 (PBE stress-strain), through dptru10/Electrostrictive_Mining @ b0f74de4",
+        "source": "Materials Project 2020 (PBE stress-strain), dptru10/Electrostrictive_Mining @ b0f74de4",
         "licence": "Materials Project data CC BY 4.0",
         "citation": "M. de Jong et al., Sci. Data 2, 150009 (2015), doi:10.1038/sdata.2015.9",
     },
@@ -44,8 +44,8 @@ PROVENANCE: dict[str, dict[str, str]] = {
         "citation": "I. Petousis et al., Sci. Data 4, 160134 (2017), doi:10.1038/sdata.2016.134",
     },
     "moduli": {
-        "source": "bulk and shear moduli of the Materials Project (PBE) in matbench; present-day cells relaxed with the "
-        "previous potential and networks (training_data/relax_cells.py)",
+        "source": "bulk and shear moduli of the Materials Project (PBE) in matbench; present-day cells relaxed with "
+        "potential-12 (training_data/relax_cells.py)",
         "licence": "matbench MIT; Materials Project data CC BY 4.0",
         "citation": "A. Dunn et al., npj Comput. Mater. 6, 138 (2020), doi:10.1038/s41524-020-00406-3; "
         "M. de Jong et al., Sci. Data 2, 150009 (2015), doi:10.1038/sdata.2015.9",
