@@ -23,7 +23,6 @@ from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frames import join, load_frames
-from ase_comformer.training.data.records import Record
 from ase_comformer.training.data.samples import is_labelled, select_records
 from ase_comformer.training.engines.trainer import initial_network
 from ase_comformer.training.evaluation.calibration import fit_uncertainty
@@ -70,12 +69,12 @@ def run(
         varied = join(other) if other else None
         fit_uncertainty(network, training, validation, varied)
     name = name or config.name
+    taught = _taught(config, kept, data)
     fields: dict[str, Any] = {
         "properties": {
             prop: {
-                "elements": _elements(config, prop, data),
+                **taught[prop],
                 "functional": tensor_property(prop).functional,
-                **_choices(config, prop, data),
                 "kind": tensor_property(prop).description,
             }
             for prop in kept
@@ -130,30 +129,27 @@ def _between(trained: Tensor, initial: Tensor, share: float) -> Tensor:
     return torch.lerp(trained.double(), initial.double(), share).to(trained.dtype)
 
 
-def _elements(config: TrainingConfig, prop: str, data: Path | None) -> list[str]:
-    """Symbols that occur in training crystals that teach ``prop``."""
+def _taught(config: TrainingConfig, properties: Sequence[str], data: Path | None) -> dict[str, dict[str, list[str]]]:
+    """Of each property the symbols of the training crystals that teach it and, with a choice, the functionals."""
     if config.architecture == "Potential":  # the surface that users get follows the labelled frames
         frames = load_frames("labelled", config.splits, data)
-        return [chemical_symbols[number] for number in np.unique(frames.numbers)]
-    numbers: set[int] = set()
-    for record in _teaching(config, prop, data):
-        numbers.update(torch.as_tensor(record.atoms.numbers).tolist())
-    return [chemical_symbols[number] for number in sorted(numbers)]
-
-
-def _choices(config: TrainingConfig, prop: str, data: Path | None) -> dict[str, list[str]]:
-    """The functionals that predictions of ``prop`` can follow, where the training data had labels of them."""
-    choices = tensor_property(prop).functionals
-    if not choices:
-        return {}
-    known = {record.extras["functional"] for record in _teaching(config, prop, data) if prop in record.labels}
-    return {"functionals": [each for each in choices if each in known]}
-
-
-def _teaching(config: TrainingConfig, prop: str, data: Path | None) -> list[Record]:
-    asked = [prop, *(label.name for label in tensor_property(prop).derived_labels if label.name in config.properties)]
-    records, _ = select_records(config.datasets, config.splits, asked, folder=data, max_atoms=config.max_atoms)
-    return [record for record in records if is_labelled(record, prop)]
+        symbols = [chemical_symbols[number] for number in np.unique(frames.numbers)]
+        return {name: {"elements": symbols} for name in properties}
+    records, _ = select_records(
+        config.datasets, config.splits, config.properties, folder=data, max_atoms=config.max_atoms
+    )
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in properties:
+        numbers: set[int] = set()
+        for record in records:
+            if is_labelled(record, name, config.properties):
+                numbers.update(record.atoms.numbers.tolist())
+        found[name] = {"elements": [chemical_symbols[number] for number in sorted(numbers)]}
+        choices = tensor_property(name).functionals
+        if choices:
+            known = {record.extras["functional"] for record in records if name in record.labels}
+            found[name]["functionals"] = [each for each in choices if each in known]
+    return found
 
 
 def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], parameters: int) -> str:

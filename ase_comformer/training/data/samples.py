@@ -194,10 +194,10 @@ def select_records(
     return records, owner
 
 
-def is_labelled(record: Record, name: str) -> bool:
-    """Whether a selected record teaches a property, by a label or a derived one."""
-    derived = tensor_property(name).derived_labels
-    return name in record.labels or any(label.extras and has_numbers(record, label) for label in derived)
+def is_labelled(record: Record, name: str, labels: Sequence[str]) -> bool:
+    """Whether a selected record teaches a property, by a label of it among ``labels`` or by a derived one."""
+    derived = [label for label in tensor_property(name).derived_labels if label.extras and label.name in labels]
+    return name in record.labels or any(has_numbers(record, label) for label in derived)
 
 
 def _derived(properties: Sequence[str]) -> list[DerivedLabel]:
