@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ase_comformer.workflows.relax import relax as relax
     from ase_comformer.workflows.response import respond as respond
     from ase_comformer.workflows.spectra import spectra as spectra
+    from ase_comformer.workflows.screen import screen as screen
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
 _EXPORTS = {
@@ -37,6 +38,7 @@ _EXPORTS = {
     "phonons": "workflows.phonons",
     "write_born": "workflows.phonons",
     "spectra": "workflows.spectra",
+    "screen": "workflows.screen",
     "available_models": "models.registry",
     "load_model": "models.registry",
     "in_training": "models.training_index",
@@ -57,6 +59,7 @@ __all__ = [  # noqa: RUF022, the calculator first
     "phonons",
     "write_born",
     "spectra",
+    "screen",
     "available_models",
     "load_model",
     "in_training",

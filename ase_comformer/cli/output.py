@@ -39,22 +39,27 @@ def write_rows(
         facts: what ``Predictor.describe`` says of each property.
         model: name and fingerprint of the weights.
     """
+    write_records(path, [row.as_dict() for row in rows], facts, model)
+
+
+def write_records(
+    path: Path,
+    records: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Mapping[str, Any]],
+    model: Mapping[str, Any] | None = None,
+) -> None:
+    """Write flat dictionaries, as ``Row.as_dict`` and ``read_screen`` give them; arguments as ``write_rows``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".csv":
-        _write_csv(path, [row.as_dict() for row in rows], facts)
-    else:
-        _write_lines(path, rows, facts, model)
-
-
-def _write_lines(
-    path: Path, rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]
-) -> None:
+        _write_csv(path, records, facts)
+        return
     keys = ("unit", "functional", "kind")
     what = {name: {key: described[key] for key in keys} for name, described in facts.items()}
     with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            units = {name: what[name] for name in row.values or {} if name in what}
-            line = {**row.as_dict(), "properties": units, "model": dict(model)}
+        for record in records:
+            line = {**record, "properties": {name: what[name] for name in record if name in what}}
+            if model is not None:
+                line["model"] = dict(model)
             file.write(json.dumps(line, default=lambda value: np.asarray(value).tolist()) + "\n")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,20 +42,31 @@ def console(stderr: bool = False) -> Console:
     return found
 
 
-def counted(items: Iterable[Item], what: str) -> Iterator[Item]:
-    """Pass items on, and show on a terminal how many there were so far and how fast they come."""
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how many there were so far and how fast they come; yields what is called with a number."""
     shown = console(stderr=True)
     if not shown.is_terminal:
-        yield from items
+        yield lambda count: None
         return
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn(what), TextColumn("{task.completed}"), TimeElapsedColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, console=shown, transient=True) as bar:
         task = bar.add_task(what, total=None, rate="")
+
+        def advance(count: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=count, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield advance
+
+
+def counted(items: Iterable[Item], what: str) -> Iterator[Item]:
+    """Pass items on, and show on a terminal how many there were so far."""
+    with counting(what) as advance:
         for item in items:
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
+            advance(1)
             yield item
 
 

@@ -22,6 +22,8 @@ SUFFIXES = frozenset({
     ".xsd", ".xsf", ".xtl", ".xyz",
 })  # fmt: skip
 PREFIXES = ("POSCAR", "CONTCAR")
+#: Files of many structures that are read as they are consumed.
+STREAMED = (".db", ".extxyz", ".traj", ".xyz")
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _numbers(name: str, bare_name: str, index: str | None, count: int) -> list[i
 
 
 def _is_stream(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in (".db", ".extxyz", ".traj", ".xyz")
+    return path.is_file() and path.suffix.lower() in STREAMED
 
 
 def _streamed(path: Path) -> Iterator[Source]:

@@ -1,0 +1,1 @@
+"""Screening of very many structures: chunks, places that compute them, shards of the table."""
