@@ -10,7 +10,7 @@ from ase_comformer.errors import UnreadableFileError
 
 
 def for_each_crystal(
-    files: Sequence[str], index: str | None, compute: Callable[[Any], Any], what: str
+    files: Sequence[str], index: str | None, compute: Callable[..., Any], what: str, *, named: bool = False
 ) -> tuple[list[tuple[str, Any, Any]], int]:
     """Read crystals and compute something of each; failures go to standard error, and the rest goes on.
 
@@ -19,6 +19,7 @@ def for_each_crystal(
         index: which structures of each file.
         compute: of ``Atoms``.
         what: for the progress, such as "relaxing".
+        named: whether ``compute`` takes the name of the source before the atoms.
 
     Returns:
         Name, atoms and result of each crystal that could be computed, and the exit status: 1 where any could not.
@@ -31,7 +32,9 @@ def for_each_crystal(
         try:
             if source.atoms is None:
                 raise source.error or UnreadableFileError(f"{source.name} cannot be read.")
-            found.append((source.name, source.atoms, compute(source.atoms)))
+            found.append(
+                (source.name, source.atoms, compute(*((source.name, source.atoms) if named else (source.atoms,))))
+            )
         except (ValueError, NotImplementedError) as error:
             complain(f"{source.name}: {type(error).__name__}: {error}")
             status = 1
