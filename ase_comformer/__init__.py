@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ase_comformer.workflows.phonons import write_born as write_born
     from ase_comformer.workflows.relax import relax as relax
     from ase_comformer.workflows.response import respond as respond
-    from ase_comformer.workflows.spectra import spectra as spectra
     from ase_comformer.workflows.screen import screen as screen
+    from ase_comformer.workflows.spectra import spectra as spectra
 
 # Imported on first use: torch takes seconds, and ``import ase_comformer`` should not.
 _EXPORTS = {

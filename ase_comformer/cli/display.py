@@ -112,7 +112,7 @@ def with_error(value: Any, error: Any, sign: str = "±") -> str:
         digits = max(0, 1 - int(np.floor(np.log10(float(error))))) if error and np.isfinite(error) else 4
         return f"{float(value):.{min(digits, 6)}f} {sign} {float(error):.{min(digits, 6)}f}"
     if np.ndim(error) == 0:
-        return f"{number_text(value)}\n{sign} {number_text(error)}"
+        return f"{number_text(value)}\n{sign} {float(error):.2g}"
     return f"{number_text(value)}\n{sign}\n{number_text(error)}"
 
 

@@ -5,66 +5,68 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 
-from ase_comformer.properties.registry import PROPERTIES
+from ase_comformer.inference.predictor import Predictor
+from ase_comformer.properties.registry import tensor_property
+from ase_comformer.records import FORMATS as RECORD_FORMATS
+from ase_comformer.records import records_of, write_records
 from ase_comformer.tensors.voigt import VOIGT_LABELS
 from ase_comformer.workflows.predict_sources import Row
 
 #: A spreadsheet takes cells of text that begin so for formulas, and would run them.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-FORMATS = (".csv", ".jsonl")
+FORMATS = (".csv", *RECORD_FORMATS)
 
 
-def check_output(path: Path | None) -> None:
+def check_output(path: Path | None, formats: Sequence[str] = FORMATS) -> None:
     """Refuse an ending that stands for no format, before anything is computed."""
-    if path is not None and path.suffix.lower() not in FORMATS:
+    if path is not None and path.suffix.lower() not in formats:
         raise typer.BadParameter(
-            f"{path.name!r} ends in none of {', '.join(FORMATS)}, so its format is not known.", param_hint="--output"
+            f"{path.name!r} ends in none of {', '.join(formats)}, so its format is not known.", param_hint="--output"
         )
 
 
-def write_rows(
-    path: Path, rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]
-) -> None:
-    """Write results to a file.
+def write_rows(path: Path, rows: Sequence[Row], predictor: Predictor) -> None:
+    """Write results to a file, which is replaced where it exists.
 
     Args:
-        path: ends in one of ``FORMATS``; folders are made.
+        path: ends in one of ``FORMATS``; folders are made. What could not be read has a row in csv; the other formats
+            hold structures with their results (``ase_comformer.records``), so it has no place there.
         rows: results, in order.
-        facts: what ``Predictor.describe`` says of each property.
-        model: name and fingerprint of the weights.
+        predictor: that made them.
     """
-    write_records(path, [row.as_dict() for row in rows], facts, model)
-
-
-def write_records(
-    path: Path,
-    records: Sequence[Mapping[str, Any]],
-    facts: Mapping[str, Mapping[str, Any]],
-    model: Mapping[str, Any] | None = None,
-) -> None:
-    """Write flat dictionaries, as ``Row.as_dict`` and ``read_screen`` give them; arguments as ``write_rows``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".csv":
-        _write_csv(path, records, facts)
+        names = {name for row in rows for name in row.values or {}}
+        write_csv(path, [row.as_dict() for row in rows], {name: predictor.describe(name) for name in names})
         return
-    keys = ("unit", "functional", "kind")
-    what = {name: {key: described[key] for key in keys} for name, described in facts.items()}
-    with path.open("w", encoding="utf-8") as file:
-        for record in records:
-            line = {**record, "properties": {name: what[name] for name in record if name in what}}
-            if model is not None:
-                line["model"] = dict(model)
-            file.write(json.dumps(line, default=lambda value: np.asarray(value).tolist()) + "\n")
+    kept = [row for row in rows if row.atoms is not None]
+    records = records_of(predictor, [row.atoms for row in kept], [row.result or {} for row in kept])
+    write_records(
+        path,
+        (
+            replace(record, metadata={**record.metadata, "source": row.source})
+            for record, row in zip(records, kept, strict=True)
+        ),
+    )
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]]) -> None:
-    """One column per component of a tensor, with its unit; tensors of atoms are JSON."""
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write flat dictionaries, as ``Row.as_dict`` and ``read_screen`` give them, as a table.
+
+    One column per component of a tensor, with its unit; tensors of atoms are JSON.
+
+    Args:
+        path: folders are made.
+        rows: in order.
+        facts: property name -> what ``Predictor.describe`` says of it, of which the unit is read.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     flat = [_flat(row, facts) for row in rows]
     header = list(dict.fromkeys(key for row in flat for key in row))
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -84,7 +86,7 @@ def _flat(row: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> dic
         array = np.asarray(value)
         if array.ndim == 0:
             flat[f"{name}{unit}"] = float(value)
-        elif PROPERTIES[name].per_atom:
+        elif tensor_property(name).per_atom:
             flat[f"{name}{unit}"] = json.dumps(array.tolist())
         else:
             for index in np.ndindex(array.shape):

@@ -34,6 +34,7 @@ class Row:
         errors: message for each property that could not be computed.
         error: why there is nothing at all, or empty.
         atoms: the structure, None where it could not be read.
+        result: as ``Predictor.predict`` returned it.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Row:
     errors: dict[str, str] | None = None
     error: str = ""
     atoms: Atoms | None = None
+    result: Result | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """One flat dictionary, without the structure: what the row is, values, and errors where there are any."""
@@ -119,6 +121,7 @@ def _row(source: Source, result: Result, predictor: Predictor) -> Row:
         errors=result.get("errors"),
         error=result.get("error", ""),
         atoms=source.atoms,
+        result=result,
     )
 
 

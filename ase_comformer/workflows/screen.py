@@ -69,6 +69,8 @@ def screen(
     dtype: str = DEFAULTS.dtype,
     symprec: float = DEFAULTS.symprec,
     enforce_symmetry: bool = DEFAULTS.enforce_symmetry,
+    functional: str = DEFAULTS.functional,
+    route: str = DEFAULTS.route,
 ) -> Screening:
     """Predict properties of very many structures into a folder of parquet files; call again to go on after a kill.
 
@@ -88,6 +90,8 @@ def screen(
         dtype: ``"float32"`` or ``"float64"``.
         symprec: A, the largest distance by which idealisation may move an atom.
         enforce_symmetry: evaluate the idealised structure and return exactly symmetric tensors.
+        functional: what dielectric tensors and Born charges follow, as in ``predict``.
+        route: of relaxed-ion tensors, as in ``predict``; the response costs many times the head.
 
     Returns:
         ``Screening``: what was computed, what failed and why, how long it took. ``read_screen`` reads the table.
@@ -107,7 +111,15 @@ def screen(
         import pyarrow.parquet  # noqa: F401, before hours of work
     except ImportError as error:
         raise ImportError(MISSING) from error
-    predictor = Predictor(model=model, device=device, dtype=dtype, symprec=symprec, enforce_symmetry=enforce_symmetry)
+    predictor = Predictor(
+        model=model,
+        device=device,
+        dtype=dtype,
+        symprec=symprec,
+        enforce_symmetry=enforce_symmetry,
+        functional=functional,
+        route=route,
+    )
     names = predictor.checked(properties) if properties is not None else _of_crystals(predictor)
     query = Query.of(predictor, names)
     paths = structure_paths(files)

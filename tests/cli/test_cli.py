@@ -21,7 +21,7 @@ from ase_comformer.cli.application import application as app
 
 COMMANDS = [
     "predict", "respond", "symmetry", "relax", "elastic", "models", "bundle", "convert", "train", "export", "evaluate",
-    "calibrate", "compare", "demo", "phonons", "spectra", "screen",
+    "calibrate", "compare", "demo", "phonons", "spectra", "screen", "report",
 ]  # fmt: skip
 
 

@@ -14,9 +14,10 @@ from ase.build import bulk
 from typer.testing import CliRunner
 
 from ase_comformer.cli.application import application as app
-from ase_comformer.cli.output import write_rows
+from ase_comformer.cli.output import write_csv
 from ase_comformer.crystals.structure_sources import iter_sources, structure_paths
 from ase_comformer.models.registry import load_model
+from ase_comformer.records import read_records
 from ase_comformer.workflows.predict_sources import Row
 
 
@@ -136,19 +137,24 @@ def test_csv_has_a_column_per_component_with_its_unit(run, folder, tiny_model):
 def test_text_that_a_spreadsheet_would_run_is_quoted_in_csv(tmp_path):
     names = ["=HYPERLINK(1)", "+1", "-2.cif", "@sum", "good.cif"]
     path = tmp_path / "table.csv"
-    write_rows(path, [Row(source=name, error="broken") for name in names], {}, {})
+    write_csv(path, [Row(source=name, error="broken").as_dict() for name in names], {})
     with path.open(newline="") as file:
         cells = [row["source"] for row in csv.DictReader(file)]
     assert cells == ["'=HYPERLINK(1)", "'+1", "'-2.cif", "'@sum", "good.cif"]
 
 
-def test_lines_of_json_keep_units_and_fingerprint(run, folder, tiny_model):
-    run("predict", "POSCAR", "--model", tiny_model, "-p", "elastic_tensor", "-o", "out.jsonl")
-    (line,) = (folder / "out.jsonl").read_text().splitlines()
-    row = json.loads(line)
-    assert row["properties"]["elastic_tensor"]["unit"] == "GPa"
-    assert row["model"]["fingerprint"] == load_model(tiny_model).fingerprint
-    assert np.shape(row["elastic_tensor"]) == (6, 6)
+@pytest.mark.parametrize("ending", ["jsonl", "extxyz", "db", "parquet"])
+def test_records_keep_units_fingerprint_and_source(run, folder, tiny_model, ending):
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    done = run("predict", "two.extxyz", "--model", tiny_model, "-p", "elastic_tensor", "-o", f"out.{ending}")
+    assert done.exit_code == 0, done.output
+    records = list(read_records(folder / f"out.{ending}"))
+    assert [record.metadata["source"] for record in records] == ["two.extxyz@0", "two.extxyz@1"]
+    for record in records:
+        assert record.values["elastic_tensor"].unit == "GPa"
+        assert record.fingerprint == load_model(tiny_model).fingerprint
+        assert np.shape(record.values["elastic_tensor"].value) == (6, 6)
 
 
 def test_unknown_ending_is_refused_before_anything_is_computed(run, folder):

@@ -12,11 +12,14 @@ from ase_comformer.tensors.reynolds import distinct_components
 from ase_comformer.tensors.symmetry_report import symmetry_report
 from seven_systems import SEVEN_SYSTEMS
 
+#: The first two crystals of every system.
+CRYSTALS = {name: atoms for group in SEVEN_SYSTEMS.values() for name, atoms in list(group.items())[:2]}
+
 
 @pytest.mark.parametrize("name", ["dielectric_tensor", "piezoelectric_tensor", "elastic_tensor"])
-@pytest.mark.parametrize("system", sorted(SEVEN_SYSTEMS))
-def test_named_operation_makes_the_component_vanish(system, name):
-    group = analyse_space_group(SEVEN_SYSTEMS[system], 1e-2)
+@pytest.mark.parametrize("crystal", sorted(CRYSTALS))
+def test_named_operation_makes_the_component_vanish(crystal, name):
+    group = analyse_space_group(CRYSTALS[crystal], 1e-2)
     entry = tensor_property(name)
     named = forbidding_operations(name, group)
     random = np.random.default_rng(0).normal(size=entry.shape)
@@ -27,6 +30,7 @@ def test_named_operation_makes_the_component_vanish(system, name):
     for number, text in enumerate(named):
         if text in ("", TOGETHER):
             continue
+        # several operations may bear a symbol (axes in parallel cosets); the first is meant
         rotation = group.rotations[symbols.index(text)]
         powers = [np.linalg.matrix_power(rotation, k) for k in range(12)]  # orders 1, 2, 3, 4, 6 divide 12
         average = np.mean([rotate(random, power, name) for power in powers], axis=0)

@@ -68,7 +68,7 @@ def predict(
     facts = {name: predictor.describe(name) for name in names}
     weights = {"name": predictor.model.name, "fingerprint": predictor.model.fingerprint}
     if output is not None:
-        write_rows(output, rows, facts, weights)
+        write_rows(output, rows, predictor)
     if as_json:
         keys = ("unit", "shape", "kind", "functional", "description")
         what = {name: {key: facts[name][key] for key in keys} for name in names}

@@ -14,8 +14,10 @@ from ase_comformer.cli.options import (
     Dtype,
     EnforceSymmetry,
     Files,
+    Functional,
     ModelName,
     Properties,
+    Route,
     Symprec,
 )
 from ase_comformer.cli.terminal import complain, console, counting, print_json
@@ -36,13 +38,15 @@ def screen(
     host: Annotated[str, typer.Option(help="What the scheduler of 'local' binds to.")] = "127.0.0.1",
     chunk_size: Annotated[int, typer.Option(help="Structures handed out together.")] = 256,
     table: Annotated[
-        Path | None, typer.Option(help="Also write the whole table to this csv or jsonl file.", show_default=False)
+        Path | None, typer.Option(help="Also write the whole table to this csv file.", show_default=False)
     ] = None,
     model: ModelName = DEFAULTS.model,
     device: Device = DEFAULTS.device,
     dtype: Dtype = DEFAULTS.dtype,
     symprec: Symprec = DEFAULTS.symprec,
     enforce_symmetry: EnforceSymmetry = DEFAULTS.enforce_symmetry,
+    functional: Functional = DEFAULTS.functional,
+    route: Route = DEFAULTS.route,
     batch_size: BatchSize = BATCH_SIZE,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +57,7 @@ def screen(
     from ase_comformer.cli.output import check_output
     from ase_comformer.workflows.screen import screen as compute
 
-    check_output(table)
+    check_output(table, (".csv",))
     with counting("screening") as advance:
         result = compute(
             files,
@@ -70,6 +74,8 @@ def screen(
             dtype=dtype,
             symprec=symprec,
             enforce_symmetry=enforce_symmetry,
+            functional=functional,
+            route=route,
         )
     if table is not None:
         _write_table(table, folder)
@@ -93,8 +99,8 @@ def screen(
 
 
 def _write_table(path: Path, folder: Path) -> None:
-    """Write the rows of all shards in the form of ``--output``."""
-    from ase_comformer.cli.output import write_records
+    """Write the rows of all shards as one table for spreadsheets."""
+    from ase_comformer.cli.output import write_csv
     from ase_comformer.workflows.screening.shards import properties_of, read_screen
 
-    write_records(path, read_screen(folder), properties_of(folder))
+    write_csv(path, read_screen(folder), properties_of(folder))
