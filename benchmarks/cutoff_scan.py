@@ -39,9 +39,9 @@ def main() -> None:
     one_thread()
     console, clock = prepare_console(120), Clock()
     calculator = GMTNetCalculator(model=given.model, dtype=given.dtype)
-    surface = calculator._predictor.surface
+    surface = calculator._predictor.potential
     assert surface is not None
-    cutoff = surface.settings.cutoff
+    cutoff = surface.networks[0].graph_settings.cutoff
     slab = fcc111("Al", (2, 2, 3), a=4.05, vacuum=8.0)
     slab += Atoms("O", positions=[slab.positions[0]])
     cases = {

@@ -92,7 +92,7 @@ def made_calculator(package: str, model: str, plain: bool) -> Any:
 
     calculator = GMTNetCalculator(model=model, device="cpu")
     if plain:
-        surface = calculator._predictor.surface
+        surface = calculator._predictor.potential
         assert surface is not None
         surface.use_symmetry = False
     return calculator

@@ -8,6 +8,7 @@ Wide empty space in directions without periodicity, which would be divided into 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -77,11 +78,14 @@ def pairs_within(atoms: Atoms, cutoff: float, *, both_directions: bool = True) -
         >>> len(pairs_within(bulk("Cu", a=3.6), 2.6).receiver)
         12
     """
-    cell, transformation = _searchable_cell(atoms, cutoff)
+    _require_near_coordinates(atoms)
     points = np.ascontiguousarray(atoms.positions, dtype=np.float64)
     if len(points) > _MANY_ATOMS:
         _require_room(atoms, points, cutoff)
-    box, periodic, folds = _box(points, cell, atoms.pbc, cutoff)
+    box, periodic, folds, transformation = atoms.cell.array, atoms.pbc, None, None
+    if not _is_ordinary(box, periodic, cutoff):
+        cell, transformation = _searchable_cell(atoms, cutoff)
+        box, periodic, folds = _box(points, cell, atoms.pbc, cutoff)
     finder = NeighborList(cutoff=cutoff, full_list=both_directions)
     receiver, sender, image, vector = finder.compute(points=points, box=box, periodic=periodic, quantities="ijSD")
     if folds is not None:  # what meets a part of the box that is no whole one is no pair
@@ -93,7 +97,7 @@ def pairs_within(atoms: Atoms, cutoff: float, *, both_directions: bool = True) -
     image = image.astype(np.int64)
     if transformation is not None:
         image = image @ transformation
-    return Pairs(receiver.astype(np.int64), sender.astype(np.int64), image, vector.astype(np.float64))
+    return Pairs(_as_signed(receiver), _as_signed(sender), image, vector)
 
 
 def periodic_images(cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float) -> float:
@@ -119,9 +123,39 @@ def periodic_images(cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: f
     return float(images) if np.isfinite(images) else float("inf")
 
 
+def _as_signed(index: NDArray[np.unsignedinteger]) -> NDArray[np.int64]:
+    """Atoms as signed integers, without a copy where they have 8 bytes."""
+    return index.view(np.int64) if index.dtype.itemsize == 8 else index.astype(np.int64)
+
+
+def _is_ordinary(cell: NDArray[np.float64], pbc: NDArray[np.bool_], cutoff: float) -> bool:
+    """Whether a crystal can be searched in its cell: few images within the cut-off, and few boxes of one cut-off.
+
+    For small crystals this is most of the work beside the search, hence plain numbers instead of arrays.
+    """
+    if not pbc.all():
+        return False
+    vectors = cell.tolist()
+    normals = [_cross(vectors[k - 2], vectors[k - 1]) for k in range(3)]
+    volume = abs(sum(x * y for x, y in zip(vectors[0], normals[0], strict=True)))
+    images, boxes = 1.0, 1.0
+    for x, y, z in normals:
+        area = math.sqrt(x * x + y * y + z * z)
+        if not volume > 0 or not volume > 1e-3 * cutoff * area:  # a height below a thousandth of the cut-off
+            return False
+        height = volume / area
+        images *= 2 * math.ceil(cutoff / height) + 1
+        boxes *= max(math.floor(height / cutoff), 1)
+    return images <= _FEW_IMAGES and boxes < _MOST_BOXES
+
+
+def _cross(one: list[float], other: list[float]) -> tuple[float, float, float]:
+    (a, b, c), (x, y, z) = one, other
+    return b * z - c * y, c * x - a * z, a * y - b * x
+
+
 def _searchable_cell(atoms: Atoms, cutoff: float) -> tuple[NDArray[np.float64], NDArray[np.int64] | None]:
     """Cell (3, 3) to search in and, where it was reduced, the integers that make it from the one of ``atoms``."""
-    _require_near_coordinates(atoms)
     cell, pbc = atoms.cell.array, atoms.pbc
     whole = atoms.cell.complete().array if pbc.any() else cell
     given = periodic_images(whole, pbc, cutoff)

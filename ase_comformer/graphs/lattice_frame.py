@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from ase_comformer.crystals.lattice_reduction import reduced_cell
 from ase_comformer.crystals.spglib_calls import find_symmetry
 from ase_comformer.errors import InvalidStructureError
 
@@ -23,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 # Chains of near ties are followed up to this many tolerances beyond the shortest choice.
 _SLACK = 4.0
-_MAX_REDUCTION_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -39,59 +39,6 @@ class LatticeFrame:
     vectors: np.ndarray
     slots: np.ndarray
     weights: np.ndarray
-
-
-def minkowski_reduce(cell: np.ndarray) -> np.ndarray:
-    """Minkowski-reduced basis of a three-dimensional lattice, sorted by length.
-
-    Greedy reduction: Nguyen and Stehle, ACM Trans. Algorithms 5, 46 (2009).  In three dimensions its lengths
-    are the successive minima of the lattice.
-
-    Args:
-        cell: (3, 3) float64, A, rows are the lattice vectors.
-
-    Returns:
-        (3, 3) float64, A, rows are the reduced vectors; either handedness.
-
-    Raises:
-        InvalidStructureError: if the cell has no volume or is not finite.
-    """
-    cell = _checked(cell)
-    coefficients = np.eye(3)
-    basis = cell.copy()
-    for _ in range(_MAX_REDUCTION_STEPS):
-        order = np.argsort(np.einsum("ki,ki->k", basis, basis), kind="stable")
-        basis, coefficients = basis[order], coefficients[order]
-        metric = basis @ basis.T
-        if np.rint(metric[0, 1] / metric[0, 0]) != 0 and (step := _gauss_step(metric)) != 0:
-            coefficients[1] -= step * coefficients[0]
-            basis = coefficients @ cell
-            continue
-        # Closest vector of the plane (b1, b2) to b3: among the nearest integers of the real solution.
-        solution = np.rint(np.linalg.solve(metric[:2, :2], metric[:2, 2]))
-        trial = np.column_stack([-(solution + _NEIGHBOURS), np.ones(len(_NEIGHBOURS))])
-        squares = np.einsum("ci,ij,cj->c", trial, metric, trial)
-        best = trial[np.argmin(squares)]
-        # Only real progress counts: round-off among tied vectors must not cycle.
-        if squares.min() >= metric[2, 2] * (1 - 1e-12):
-            return basis
-        coefficients[2] = best @ coefficients
-        basis = coefficients @ cell
-    message = (
-        f"the lattice with vectors {cell.tolist()} A could not be reduced: it is too skew for double "
-        "precision. Give a cell closer to reduced, for example ase.geometry.minkowski_reduce(atoms.cell)."
-    )
-    raise InvalidStructureError(message)
-
-
-_NEIGHBOURS = np.array([(i, j) for i in (0, -1, 1) for j in (0, -1, 1)], dtype=float)
-
-
-def _gauss_step(metric: np.ndarray) -> float:
-    """Multiple of b1 to subtract from b2, 0 when that shortens b2 only within round-off."""
-    step = float(np.rint(metric[0, 1] / metric[0, 0]))
-    square = metric[1, 1] - 2 * step * metric[0, 1] + step * step * metric[0, 0]
-    return step if square < metric[1, 1] * (1 - 1e-12) else 0.0
 
 
 def _checked(cell: np.ndarray) -> np.ndarray:
@@ -157,7 +104,7 @@ def tied_lines(cell: np.ndarray, tolerance: float = 1e-3) -> tuple[np.ndarray, n
     if not 0 < tolerance <= 0.1:
         message = f"tolerance is {tolerance}; ties of lengths and cosines need a value in (0, 0.1], such as 1e-3."
         raise ValueError(message)
-    basis = minkowski_reduce(cell)
+    basis, _ = reduced_cell(_checked(cell))  # sorted by length
     coefficients = _short_vectors(basis, tolerance)
     vectors = coefficients @ basis
     lengths = np.linalg.norm(vectors, axis=1)

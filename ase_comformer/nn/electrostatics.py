@@ -172,7 +172,7 @@ def _of_part(
         products = values.unsqueeze(2) * dipoles.unsqueeze(1)
         return products.new_zeros(*vector.shape).index_add(0, crystal, products)
 
-    def of_atoms(values: Tensor, factors: Tensor) -> Tensor:
+    def sum_over_waves(values: Tensor, factors: Tensor) -> Tensor:
         """(A, k) times (B, k, C) of the own crystal, summed over the reciprocal vectors: (A, C)."""
         if single:
             return values @ factors[0]
@@ -182,9 +182,9 @@ def _of_part(
     along_real, along_imaginary = (real * vector).sum(2), (imaginary * vector).sum(2)
     twice_real, twice_imaginary = 2 * weight * along_real, 2 * weight * along_imaginary
     square = (vector.unsqueeze(3) * vector.unsqueeze(2)).flatten(2)
-    of_cosine = torch.cat([twice_real.unsqueeze(2) * vector, twice_imaginary.unsqueeze(2) * square], dim=2)
-    of_sine = torch.cat([twice_imaginary.unsqueeze(2) * vector, -twice_real.unsqueeze(2) * square], dim=2)
-    on_atom = of_atoms(cosine, of_cosine) + of_atoms(sine, of_sine)
+    cosine_factors = torch.cat([twice_real.unsqueeze(2) * vector, twice_imaginary.unsqueeze(2) * square], dim=2)
+    sine_factors = torch.cat([twice_imaginary.unsqueeze(2) * vector, -twice_real.unsqueeze(2) * square], dim=2)
+    on_atom = sum_over_waves(cosine, cosine_factors) + sum_over_waves(sine, sine_factors)
     # a strain turns and stretches wave vectors the opposite way, k.r stays, and the weight falls with the volume
     power = along_real.square() + along_imaginary.square()
     energy = (weight * power).sum(1)

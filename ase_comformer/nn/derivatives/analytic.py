@@ -193,7 +193,7 @@ class _Pass:
     def __init__(self, weights: LayerWeights, parts: Sequence[PartGradient], is_last: bool) -> None:
         self.weights, self.layer, self.parts, self.is_last = weights, weights.layer, parts, is_last
         self.kept: list[_Kept | None] = []
-        self.of_pairs: list[Tensor] = []
+        self.pair_sums: list[Tensor] = []
 
     def forward(self, scalars: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """See ``CartesianLayer.forward``."""
@@ -287,35 +287,35 @@ class _Pass:
         )[0]  # fmt: skip
         return d_scalars + d_norm + torch.cat(d_ends.chunk(2), dim=1) @ w.ends, d_start
 
-    def _edges(self, part: PartGradient, of_pairs: Tensor | None = None) -> _Kept:
+    def _edges(self, part: PartGradient, pair_sums: Tensor | None = None) -> _Kept:
         """All of ``_Kept`` where the sums of pairs are known, else without senders."""
         ends = bare_product(part.topology.ends, None, self.ends)
         before = torch.addmm(ends, part.basis, self.layer.radial.weight.t())
         kept = _Kept(before, pad(silu(before), (0, 1), value=1.0), None, None)
-        if of_pairs is not None:
-            self._add_senders(kept, part, of_pairs)
+        if pair_sums is not None:
+            self._add_senders(kept, part, pair_sums)
         return kept
 
-    def _add_senders(self, kept: _Kept, part: PartGradient, of_pairs: Tensor) -> None:
+    def _add_senders(self, kept: _Kept, part: PartGradient, pair_sums: Tensor) -> None:
         w = self.weights
         if self.start is None or w.to_pairs is None:
             return
         kept.sent = part.sent(self.start)
-        kept.weight = torch.stack((of_pairs @ w.to_pairs.t()).chunk(2, dim=1))
+        kept.weight = torch.stack((pair_sums @ w.to_pairs.t()).chunk(2, dim=1))
 
     def _part_forward(self, part: PartGradient) -> tuple[Tensor, Tensor]:
         w, topology = self.weights, part.topology
         kept = self._edges(part)
         sizes = [topology.nodes, 8 * topology.nodes, len(topology.pair_atom)]
-        of_nodes, moments, of_pairs = bare_product(topology.moments, part.values, kept.hidden).split(sizes)
+        node_sums, moments, pair_sums = bare_product(topology.moments, part.values, kept.hidden).split(sizes)
         feature_sum = torch.bmm(moments.view(8, topology.nodes, -1), w.to_features_transposed)
-        self._add_senders(kept, part, of_pairs)
+        self._add_senders(kept, part, pair_sums)
         if kept.sent is not None and kept.weight is not None:
             weighted = (kept.sent * w.spread(kept.weight)).view(-1, w.channels)
             feature_sum += bare_product(topology.arriving, None, weighted).view_as(feature_sum)
         self.kept.append(kept if part.keep else None)
-        self.of_pairs.append(of_pairs)
-        return of_nodes @ w.to_scalars.t(), feature_sum
+        self.pair_sums.append(pair_sums)
+        return node_sums @ w.to_scalars.t(), feature_sum
 
     def _part_backward(
         self, number: int, d_scalar_sum: Tensor, d_feature_sum: Tensor, d_ends: Tensor | None, d_start: Tensor | None
@@ -323,21 +323,21 @@ class _Pass:
         """Adds to ``d_ends`` (2N, H) and to what the part gathers; returns ``d_start`` (8, N, C) with its share."""
         w, part = self.weights, self.parts[number]
         topology = part.topology
-        kept = self.kept[number] or self._edges(part, self.of_pairs[number])
+        kept = self.kept[number] or self._edges(part, self.pair_sums[number])
         d_moments = torch.bmm(d_feature_sum, w.to_features).flatten(0, 1)
         if kept.sent is None or kept.weight is None or w.to_pairs is None or d_start is None:
-            d_of_pairs = d_moments.new_zeros(len(topology.pair_atom), d_moments.shape[1])
+            d_pair_sums = d_moments.new_zeros(len(topology.pair_atom), d_moments.shape[1])
         else:
             d_weighted = d_feature_sum.index_select(1, topology.pair_receiver)
             d_weight = w.summed(d_weighted * kept.sent)
-            d_of_pairs = d_weight.transpose(0, 1).flatten(1) @ w.to_pairs
+            d_pair_sums = d_weight.transpose(0, 1).flatten(1) @ w.to_pairs
             d_sent = d_weighted.mul_(w.spread(kept.weight))
             d_start = d_start + part.received(d_sent).view_as(d_start)
-        d_of_edges = torch.cat([d_scalar_sum @ w.to_scalars, d_moments, d_of_pairs])
+        d_edge_sums = torch.cat([d_scalar_sum @ w.to_scalars, d_moments, d_pair_sums])
         back, order = topology.moments.transposed
-        d_hidden = bare_product(back, part.values[order], d_of_edges)[:, :-1]
+        d_hidden = bare_product(back, part.values[order], d_edge_sums)[:, :-1]
         d_before = silu_backward(d_hidden, kept.before)
-        part.add(bare_sampled(topology.moments, d_of_edges, kept.hidden), d_before @ self.layer.radial.weight)
+        part.add(bare_sampled(topology.moments, d_edge_sums, kept.hidden), d_before @ self.layer.radial.weight)
         if d_ends is not None:
             d_ends += bare_product(topology.ends.transposed[0], None, d_before)
         return d_start

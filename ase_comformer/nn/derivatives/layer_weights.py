@@ -17,15 +17,15 @@ class LayerWeights:
     def __init__(self, layer: CartesianLayer) -> None:
         self.layer, self.channels = layer, layer.parts[1]
         self.kind = torch.tensor(_KIND, device=layer.radial.weight.device)
-        self.of_kind = torch.nn.functional.one_hot(self.kind).t().to(layer.radial.weight.dtype)  # (2, 8)
-        self.same_kind = self.of_kind.t() @ self.of_kind  # (8, 8)
+        self.kind_indicator = torch.nn.functional.one_hot(self.kind).t().to(layer.radial.weight.dtype)  # (2, 8)
+        self.same_kind = self.kind_indicator.t() @ self.kind_indicator  # (8, 8)
         # bias as a further column: sums of weights are sums of a hidden feature that is one
         edge = torch.cat([layer.edge.weight, layer.edge.bias.unsqueeze(1)], dim=1)
-        self.to_scalars, vectors, tensors, *of_pairs = edge.split(
+        self.to_scalars, vectors, tensors, *pair_columns = edge.split(
             [layer.parts[0], *([self.channels] * 2), *([2 * self.channels] if layer.incoming else [])]
         )
         self.to_features = torch.stack([vectors, tensors])[self.kind]  # (8, C, H + 1)
-        self.to_pairs = of_pairs[0] if of_pairs else None
+        self.to_pairs = pair_columns[0] if pair_columns else None
         self.message = torch.stack([layer.vector_message.weight, layer.tensor_message.weight])[self.kind]
         self.pair = torch.stack([layer.vector_pair.weight, layer.tensor_pair.weight])[self.kind]
         self.to_features_transposed, self.message_transposed, self.pair_transposed = (
@@ -35,7 +35,11 @@ class LayerWeights:
         self.ends_bias = torch.cat([layer.receiver.bias, torch.zeros_like(layer.receiver.bias)])
         self.coupling = layer.products.coupling.to(edge.dtype)  # (15, 64)
         updates = torch.zeros(5, 21, dtype=edge.dtype, device=edge.device)
-        updates[list(_GATE), :8], updates[list(_MIX), 8:16], updates[DYAD, 16:] = self.of_kind, self.of_kind, 1.0
+        updates[list(_GATE), :8], updates[list(_MIX), 8:16], updates[DYAD, 16:] = (
+            self.kind_indicator,
+            self.kind_indicator,
+            1.0,
+        )
         self.updates = updates  # sums the products of ``_Pass.backward`` over components
         self.gate_rows, self.mix_rows = (torch.tensor(rows, device=edge.device)[self.kind] for rows in (_GATE, _MIX))
 
@@ -45,7 +49,7 @@ class LayerWeights:
 
     def summed(self, products: Tensor) -> Tensor:
         """(8, n, C) -> (2, n, C), over the components of vectors and over those of tensors."""
-        return (self.of_kind @ products.flatten(1)).view(2, *products.shape[1:])
+        return (self.kind_indicator @ products.flatten(1)).view(2, *products.shape[1:])
 
     def mean_size(self, products: Tensor) -> Tensor:
         """(8, n, C) -> (8, n, 1), for vectors and for tensors the sum over components, mean over channels."""

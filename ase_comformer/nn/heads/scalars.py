@@ -21,8 +21,8 @@ class EnergyHead(ScalarHead):
     def forward(self, given: HeadInput) -> Tensor:
         """(B,)."""
         energies, numbers = given.element_reference, given.graph.numbers
-        of_atoms = energies[numbers] if energies.dim() == 1 else rows_of(energies, numbers)
-        reference = pool(given.graph, of_atoms)
+        atomic_energies = energies[numbers] if energies.dim() == 1 else rows_of(energies, numbers)
+        reference = pool(given.graph, atomic_energies)
         return super().forward(given.crystal).squeeze(1) + reference
 
 

@@ -75,10 +75,10 @@ def launch_moments(values: Tensor, table: Tensor, starts: Tensor, pair_starts: T
     edges, width = table.shape
     nodes, pairs = len(starts) - 1, len(pair_starts) - 1
     blocks = -(-width // _BLOCK)
-    own, of_pairs = out[: _MOMENTS * nodes], out[_MOMENTS * nodes :]
+    own, pair_sums = out[: _MOMENTS * nodes], out[_MOMENTS * nodes :]
     first, last = values[: _MOMENTS * edges], values[_MOMENTS * edges :]
     kernel[(nodes, blocks)](first, table, starts, own, edges, nodes, width, _MOMENTS, 16, _BLOCK, num_warps=4)
-    kernel[(pairs, blocks)](last, table, pair_starts, of_pairs, edges, pairs, width, 1, 1, _BLOCK, num_warps=1)
+    kernel[(pairs, blocks)](last, table, pair_starts, pair_sums, edges, pairs, width, 1, 1, _BLOCK, num_warps=1)
 
 
 def launch_segments(table: Tensor, columns: Tensor, starts: Tensor, out: Tensor) -> None:
@@ -107,9 +107,9 @@ def moment_sums(values: Tensor, table: Tensor, starts: Tensor, pair_starts: Tens
         return out
     node, pair = (torch.repeat_interleave(torch.diff(ends)) for ends in (starts, pair_starts))
     weighted = values.view(-1, len(table), 1) * table
-    of_nodes = table.new_zeros(_MOMENTS, nodes, table.shape[1]).index_add(1, node, weighted[:_MOMENTS])
-    of_pairs = table.new_zeros(pairs, table.shape[1]).index_add(0, pair, weighted[_MOMENTS])
-    return torch.cat([of_nodes.flatten(0, 1), of_pairs])
+    node_sums = table.new_zeros(_MOMENTS, nodes, table.shape[1]).index_add(1, node, weighted[:_MOMENTS])
+    pair_sums = table.new_zeros(pairs, table.shape[1]).index_add(0, pair, weighted[_MOMENTS])
+    return torch.cat([node_sums.flatten(0, 1), pair_sums])
 
 
 @moment_sums.register_fake
@@ -217,10 +217,10 @@ class _Moments(FusedPattern):
     def sampled(self, left: Tensor, right: Tensor) -> Tensor:
         """See ``FusedPattern``."""
         receiver, pair, starts, _ = self.indices
-        own, of_pairs = left.split([_MOMENTS * (len(starts) - 1), len(left) - _MOMENTS * (len(starts) - 1)])
+        own, pair_sums = left.split([_MOMENTS * (len(starts) - 1), len(left) - _MOMENTS * (len(starts) - 1)])
         moments = own.view(_MOMENTS, len(starts) - 1, -1).transpose(0, 1)
         found = (moments[receiver] * right.unsqueeze(1)).sum(2)
-        last = (of_pairs[pair] * right).sum(1)
+        last = (pair_sums[pair] * right).sum(1)
         return torch.cat([found.t().flatten(), last])
 
 
