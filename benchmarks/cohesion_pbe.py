@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ase_comformer.calculator import GMTNetCalculator
 from ase_comformer.errors import UnknownElementError
-from ase_comformer.training.data.frames import load_frames
+from ase_comformer.training.data.frame_sources import load_frames
 from ase_comformer.training.data.isolated import FILE
 from ase_comformer.training.data.records import data_folder
 from benchmarks.surface import Clock, one_thread, parser, prepare_console

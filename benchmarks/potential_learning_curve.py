@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data.frames import load_frames
+from ase_comformer.training.data.frame_sources import load_frames
 from ase_comformer.training.evaluation.frame_predictions import predict_frames
 from ase_comformer.training.evaluation.potential_metrics import potential_errors, response_errors
 from ase_comformer.training.export import trained_network

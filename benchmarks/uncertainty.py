@@ -14,7 +14,8 @@ from rich.table import Table
 from torch import Tensor
 
 from ase_comformer.models.registry import load_model
-from ase_comformer.training.data.frames import Frames, load_frames
+from ase_comformer.training.data.frame_sources import load_frames
+from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.evaluation.calibration import COVERAGE, Calibration, atom_errors, expected_errors
 from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames
 from benchmarks.surface import Clock, one_thread, parser, prepare_console

@@ -68,7 +68,7 @@ def parents() -> list[Atoms]:
 
 def undistorted(largest: int, split: str = "train") -> list[Atoms]:
     """One frame of every labelled crystal of the split of so many atoms at most, undistorted where there is one."""
-    from ase_comformer.training.data.frames import load_frames
+    from ase_comformer.training.data.frame_sources import load_frames
 
     frames = load_frames("labelled", [split], None, largest)
     chosen: dict[str, int] = {}
@@ -143,7 +143,7 @@ def write_substituted(seed: int, count: int, path: Path, known: list[Atoms]) -> 
 
 def crystals_at_rest() -> list[Atoms]:
     """Small training crystals in their published cells: one per composition of the cell and volume per atom."""
-    from ase_comformer.training.data.frames import load_frames
+    from ase_comformer.training.data.frame_sources import load_frames
     from ase_comformer.training.data.records import load_records
 
     found = [record.atoms for record in load_records("elastic_mp", None, ("train",))]

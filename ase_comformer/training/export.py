@@ -22,7 +22,8 @@ from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data.frames import join, load_frames
+from ase_comformer.training.data.frame_sources import load_frames
+from ase_comformer.training.data.frames import join
 from ase_comformer.training.data.samples import is_labelled, select_records
 from ase_comformer.training.engines.trainer import initial_network
 from ase_comformer.training.evaluation.calibration import fit_uncertainty

@@ -16,7 +16,8 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from ase_comformer.nn.architectures.potential import FIDELITIES, Potential
-from ase_comformer.training.data.frames import Frames, file_of, load_frames
+from ase_comformer.training.data.frame_sources import file_of, load_frames
+from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.data.records import data_folder
 from ase_comformer.training.evaluation.calibration import Calibration, atom_errors, expected_errors
 from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames

@@ -19,7 +19,8 @@ from ase_comformer.graphs.pair_cutoffs import pair_cutoffs
 from ase_comformer.nn.architectures.potential import derivatives
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data import isolated
-from ase_comformer.training.data.frames import Frames, join, load_frames
+from ase_comformer.training.data.frame_sources import load_frames
+from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.data.records import data_folder
 from ase_comformer.training.tasks.compiled import CompiledStep
 from ase_comformer.training.tasks.frame_batch import Capacity, FrameBatch, frame_losses, padded

@@ -23,7 +23,8 @@ from ase_comformer.graphs.crystal_graph import collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
-from ase_comformer.training.data.frames import TRAINING_DATA, Frames, join, load_frames
+from ase_comformer.training.data.frame_sources import TRAINING_DATA, load_frames
+from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.data.records import split_of
 from ase_comformer.training.engines.captured import CapturedTrainer
 from ase_comformer.training.engines.trainer import Trainer
