@@ -1,8 +1,10 @@
 """A pretended second device: numbers are computed on the CPU, but mixing devices fails as it does on a GPU.
 
 Tensors of the device say ``meta``, the one device beside the CPU that every build of torch knows, and carry real
-numbers, so that whole evaluators run. ``FakeTensorMode`` would not do: builds without CUDA refuse to index its tensors,
-and it has no numbers to make data-dependent shapes of.
+numbers, so that whole evaluators run. ``FakeTensorMode`` with CUDA parameters would not do (torch 2.13, CPU build): it
+notices mixed devices, but ``tensor[index]`` ends in "PyTorch is not linked with support for cuda devices", and the
+networks' forward passes in ``DataDependentOutputException``, since they ask for numbers (which pairs are close, how many
+edges there are) that its tensors do not have.
 """
 
 import contextlib

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ase_comformer.errors import UnknownNameError
 from ase_comformer.nn.architectures.potential import FIDELITIES
+from ase_comformer.training.data.frame_pack import packed_frames
 from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.data.isolated import BOX, dimer_rows, distant_pairs, nearest_neighbours
 from ase_comformer.training.data.polarisation import with_polarisation
@@ -54,12 +55,15 @@ def load_frames(
     Args:
         source: key of ``SOURCES``.
         splits: of "train", "val", "test".
-        folder: of the data package; the environment variable where None.
+        folder: of the data package, or of an unpacked pack (``frame_pack``); the environment variable where None.
         max_atoms: larger frames are left out.
     """
     if source not in SOURCES:
         raise UnknownNameError(f"unknown source of frames {source!r}: choose from {', '.join(SOURCES)}")
-    frames = SOURCES[source](data_folder(folder), tuple(splits))
+    place, chosen = data_folder(folder), tuple(splits)
+    frames = packed_frames(place, source, chosen)
+    if frames is None:
+        frames = SOURCES[source](place, chosen)
     return frames if max_atoms is None else frames.take(np.flatnonzero(frames.count <= max_atoms))
 
 

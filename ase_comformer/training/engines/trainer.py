@@ -163,15 +163,23 @@ class Trainer:
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
-    def fit(self) -> None:
-        """Train to the last epoch, from the checkpoint if there is one."""
+    def fit(self, until: float = math.inf) -> None:
+        """Train to the last epoch, from the checkpoint if there is one.
+
+        Args:
+            until: of ``time.perf_counter``; no epoch begins that would end later if it took as long as the longest.
+        """
         if (self.directory / "checkpoint.json").exists():
             self._resume()
         parameters = sum(value.numel() for value in self.network.parameters())
         samples = self.task.samples_per_epoch
         logger.info("%s: %d parameters, %d samples per epoch", self.config.name, parameters, samples)
+        longest = 0.0
         while self.epoch < self.config.epochs:
             start = time.perf_counter()
+            if start + longest > until:
+                logger.info("%s: out of time after epoch %d; a second call goes on", self.config.name, self.epoch)
+                return
             training = self._one_epoch()
             if self.processes.rank > 0:
                 self.epoch += 1
@@ -184,6 +192,7 @@ class Trainer:
                 self.best = score
                 self.save_best(validation)
             self._checkpoint()
+            longest = max(longest, time.perf_counter() - start)
             logger.info(
                 "epoch %d %.0f s lr %.1e | train %s | val %s | score %.4f best %.4f",
                 self.epoch,

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from ase_comformer.graphs.crystal_graph import collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import FIDELITIES, Potential, derivatives
 from ase_comformer.training.config import TrainingConfig
+from ase_comformer.training.data.frame_pack import unpack
 from ase_comformer.training.data.frame_sources import TRAINING_DATA, load_frames
 from ase_comformer.training.data.frames import Frames, join
 from ase_comformer.training.data.records import split_of
@@ -31,6 +33,7 @@ from ase_comformer.training.engines.trainer import Trainer
 from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames
 from ase_comformer.training.evaluation.potential_metrics import potential_errors
 from ase_comformer.training.export import trained_network
+from ase_comformer.training.pack import write_pack
 from ase_comformer.training.runs import trainer
 
 SPLITS = ("train", "train", "train", "val", "test")
@@ -254,6 +257,58 @@ def test_isolated_atoms_have_cohesive_energies_of_dft_below_crystals(folder: Pat
     again = Trainer(wanted, package)
     torch.testing.assert_close(again.network.isolated_reference, network.isolated_reference)
     torch.testing.assert_close(again.average.values["isolated_reference"], network.isolated_reference)
+
+
+def test_a_run_from_a_pack_is_that_from_the_data(folder: Path, tmp_path: Path) -> None:
+    wanted = config(tmp_path / "data", 2)
+    size = write_pack(wanted, tmp_path / "frames.zip", folder)
+    assert size == (tmp_path / "frames.zip").stat().st_size
+    whole = Trainer(wanted, folder)
+    unpacked = unpack(tmp_path / "frames.zip", tmp_path / "unpacked")
+    elsewhere = Trainer(config(tmp_path / "elsewhere", 2), unpacked)
+    for given, found in ((whole.task.train_set, elsewhere.task.train_set), *zip(
+        (frames for frames, _ in whole.task.val_sets.values()),
+        (frames for frames, _ in elsewhere.task.val_sets.values()), strict=True,
+    )):  # fmt: skip
+        np.testing.assert_array_equal(found.numbers, given.numbers)
+        np.testing.assert_array_equal(found.kind, given.kind)
+        np.testing.assert_array_equal(found.energy, given.energy)
+        np.testing.assert_allclose(found.positions, given.positions, atol=2e-6)
+        np.testing.assert_allclose(found.forces, given.forces, rtol=4e-5)
+    before = elsewhere.validate()
+    whole.fit()
+    elsewhere.fit()
+    for name, value in whole.validate().items():
+        assert elsewhere.validate()[name] == pytest.approx(value, rel=1e-2)
+    assert elsewhere.validate()["labelled_forces"] < before["labelled_forces"]
+
+
+def test_packs_that_cannot_be_are_refused(folder: Path, tmp_path: Path) -> None:
+    wanted = config(tmp_path, 1)
+    with pytest.raises(ValueError, match=r"MiB, more than 0\.001: lower fraction"):
+        write_pack(wanted, tmp_path / "frames.zip", folder, limit=0.001)
+    assert not (tmp_path / "frames.zip").exists()
+    (tmp_path / "frames.zip").write_text("no archive")
+    with pytest.raises(ValueError, match="no pack of frames"):
+        unpack(tmp_path / "frames.zip", tmp_path / "unpacked")
+    write_pack(wanted, tmp_path / "frames.zip", folder)
+    unpacked = unpack(tmp_path / "frames.zip", tmp_path / "unpacked")
+    with pytest.raises(FileNotFoundError, match="has no 'response' of train: pack this run"):
+        load_frames("response", ("train",), unpacked)
+    wanted.architecture = "TensorNetwork"
+    with pytest.raises(ValueError, match="learns from records"):
+        write_pack(wanted, tmp_path / "frames.zip", folder)
+
+
+def test_no_epoch_begins_that_would_end_too_late(folder: Path, tmp_path: Path) -> None:
+    run = Trainer(config(tmp_path, 50), folder)
+    run.fit(until=0.0)
+    assert run.epoch == 0
+    run.fit(until=time.perf_counter() + 1.5)
+    assert 0 < run.epoch < 50
+    again = Trainer(config(tmp_path, run.epoch + 1), folder)
+    again.fit()
+    assert again.epoch == run.epoch + 1
 
 
 def _stop(trainer: Trainer) -> None:
