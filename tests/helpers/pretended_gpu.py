@@ -2,9 +2,9 @@
 
 Tensors of the device say ``meta``, the one device beside the CPU that every build of torch knows, and carry real
 numbers, so that whole evaluators run. ``FakeTensorMode`` with CUDA parameters would not do (torch 2.13, CPU build): it
-notices mixed devices, but ``tensor[index]`` ends in "PyTorch is not linked with support for cuda devices", and the
-networks' forward passes in ``DataDependentOutputException``, since they ask for numbers (which pairs are close, how many
-edges there are) that its tensors do not have.
+notices mixed devices, but ``tensor[index]`` ends in "PyTorch is not linked with support for cuda devices", and forward
+passes of the networks in ``DataDependentOutputException``, since they ask for numbers that its tensors do not have
+(which pairs are close, how many edges there are).
 """
 
 import contextlib
