@@ -21,7 +21,7 @@ from ase_comformer.crystals.fingerprint import crystal_key, formula_key
 from ase_comformer.models.checksums import write_checksums
 from ase_comformer.models.registry import weights_folder
 from ase_comformer.models.training_index import FILE, packed
-from ase_comformer.training.data.frames import SOURCES, load_frames
+from ase_comformer.training.data.frame_sources import SOURCES, load_frames
 from ase_comformer.training.data.records import data_folder
 
 logger = logging.getLogger(__name__)
