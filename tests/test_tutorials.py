@@ -9,7 +9,7 @@ import pytest
 from ase.units import GPa, _amu, _e, _eps0
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
-NAMES = ("01_query_tensors", "02_relax", "03_phonons")
+NAMES = ("01_query_tensors", "02_relax", "03_phonons", "05_fields")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*from which it differs by")  # the tutorial distorts a crystal
 
@@ -86,3 +86,19 @@ def test_phonons_of_rocksalt_split_by_its_charges() -> None:
     cold, warm = found["phonon"].thermal_properties.heat_capacity / len(salt)
     assert 15 < cold < warm < 24.95  # J/mol/K: below Dulong and Petit
     assert warm == pytest.approx(24.3, abs=0.5)
+
+
+@pytest.mark.slow
+def test_fields_act_as_the_linear_response_says() -> None:
+    found = run("05_fields")
+    response, reference = found["response"], found["reference"]
+    assert response.space_group == "P6_3mc"
+    pulled = found["in_field"](found["field"]).get_forces()
+    by_charges = np.einsum("i,aij->aj", found["field"], response.born_effective_charges)
+    np.testing.assert_allclose(pulled, by_charges, atol=2e-4)
+    strain_tensor = response.piezoelectric_strain_tensor[2, :3]
+    np.testing.assert_allclose(found["strain"], strain_tensor, rtol=0.01)
+    assert strain_tensor[0] == pytest.approx(strain_tensor[1], rel=1e-3)
+    assert strain_tensor[0] * strain_tensor[2] < 0  # measured: d33 5.1, d31 -2.0 pm/V
+    assert found["static"].mean() == pytest.approx(response.static_dielectric_tensor[2, 2], rel=0.1)
+    assert reference.get_volume() == pytest.approx(41.7, rel=0.05)  # measured, A^3
