@@ -14,10 +14,14 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
+from hypothesis import HealthCheck, settings
 
 from ase_comformer.models.registry import save_weights
 from tiny import tiny_card, tiny_network
 
+# A busy machine is no failure: hypothesis would count the time that other processes take.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))  # where a plugin imported torch before this
 # e3nn, the oracle of tests, reads a constant with a slice in it; versions before 0.5.2 do not say that it is safe.
 torch.serialization.add_safe_globals([slice])

@@ -84,13 +84,13 @@ before = energy(None)
 calc.reset()
 with multiprocessing.get_context("fork").Pool(1) as pool:
     for work in (energy, energy_of_a_new_calculator):
-        assert abs(pool.map_async(work, [None]).get(timeout=60)[0] - before) < 1e-3 * abs(before), "numbers"
+        assert abs(pool.map_async(work, [None]).get(timeout=240)[0] - before) < 1e-3 * abs(before), "numbers"
 """
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork on this system")
 def test_forked_processes_compute_after_their_parent_did():
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", AFTER_FORK], capture_output=True, text=True, timeout=150
+        [sys.executable, "-W", "ignore", "-c", AFTER_FORK], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-2000:]
