@@ -26,7 +26,8 @@ from ase_comformer.errors import InvalidStructureError, UnknownElementError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.plotting.parity import ParityPanel, panel_figure
 from ase_comformer.plotting.style import MISSING
-from ase_comformer.properties.registry import tensor_property
+from ase_comformer.properties.entry import UNCERTAINTY
+from ase_comformer.properties.registry import base_of, tensor_property
 from ase_comformer.tensors.symmetry_report import symmetry_report
 
 SHOWN: dict[str, tuple[str, bool]] = {
@@ -67,6 +68,7 @@ class Demo:
     Attributes:
         rows: all lines, by crystal and property.
         structures: name -> crystal.
+        bars: crystal -> property -> error bar of the whole tensor (68 % of errors against DFT are smaller).
         problems: messages about properties that could not be predicted.
         figure: file that was written, None if none was.
         seconds: wall-clock time.
@@ -74,6 +76,7 @@ class Demo:
 
     rows: list[Row] = field(default_factory=list)
     structures: dict[str, Atoms] = field(default_factory=dict)
+    bars: dict[str, dict[str, float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     figure: Path | None = None
     seconds: float = 0.0
@@ -123,10 +126,12 @@ def run(
         WeightsError: damaged weights.
     """
     started = time.perf_counter()
-    predictor = Predictor(model=model)
+    predictor = Predictor(model=model, route="combined")
     result = Demo(structures=demo_structures())
     for entry in reference_crystals():
-        result.rows += _rows(predictor, entry, result.structures[entry.name], result.problems)
+        atoms = result.structures[entry.name]
+        result.rows += _rows(predictor, entry, atoms, result.problems)
+        result.bars[entry.name] = _bars(predictor, atoms)
     absent = [name for name in SHOWN if name not in predictor.properties]
     if absent:
         result.problems.append(f"model {predictor.model.name!r} has no {', '.join(absent)}")
@@ -165,6 +170,15 @@ def _rows(predictor: Predictor, entry: ReferenceCrystal, atoms: Atoms, problems:
         if not cited:
             rows += _independent(entry.name, name, value, group)
     return rows
+
+
+def _bars(predictor: Predictor, atoms: Atoms) -> dict[str, float]:
+    """Error bars by property, the largest of all atoms; what has none, or was not predicted, is left out."""
+    names = [name + UNCERTAINTY for name in SHOWN if name + UNCERTAINTY in predictor.properties]
+    if not names:
+        return {}
+    found, _ = predictor.evaluate_each(atoms, names)
+    return {base_of(name): float(np.max(found[name])) for name in names if name in found}
 
 
 def _compared(reference: Reference, atoms: Atoms, value: Any) -> Iterator[Row]:
@@ -219,6 +233,9 @@ def _show(result: Demo, predictor: Predictor, console: Console) -> None:
         rows = [row for row in result.rows if row.crystal == entry.name]
         say(f"\n{entry.name}, {entry.structure}, space group {entry.spacegroup}; {_SPLITS[entry.split]}", "bold")
         console.print(_table(rows, numbers))
+        if result.bars.get(entry.name):
+            bars = (f"{tensor_property(name).symbol} {value:.2g}" for name, value in result.bars[entry.name].items())
+            say(f"  error bars of whole tensors, 68 %: {', '.join(bars)}")
         for symbol, note in dict.fromkeys(
             (tensor_property(row.property_name).symbol, row.note) for row in rows if row.note
         ):
@@ -227,6 +244,7 @@ def _show(result: Demo, predictor: Predictor, console: Console) -> None:
     for name in filter(predictor.properties.__contains__, SHOWN):
         described = predictor.describe(name)
         say(f"  {tensor_property(name).symbol}: {described['kind']}, {described['functional']}, {described['unit']}")
+    say("Static, piezoelectric and elastic tensors combine a network with the linear response of the crystal.")
     say("|x|: the sign depends on the setting of the crystal, magnitudes are compared.")
     say("Experiments are at room temperature; predictions follow DFT at 0 K for the structure given.")
     for number, source in enumerate(sources, start=1):
