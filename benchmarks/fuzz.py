@@ -100,7 +100,7 @@ class Fuzzer:
 
     def __init__(self, **arguments: Any) -> None:
         self.arguments = arguments
-        self.calculator = GMTNetCalculator(**arguments)
+        self.calculator = GMTNetCalculator(**arguments, route="head")  # as predict, whose numbers are compared
         self.names: tuple[str, ...] = tuple(self.calculator.implemented_properties)
 
     def check(self, seed: int, numbers: Sequence[int]) -> Findings:
