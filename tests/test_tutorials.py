@@ -9,7 +9,7 @@ import pytest
 from ase.units import GPa, _amu, _e, _eps0
 
 FOLDER = Path(__file__).parents[1] / "tutorials"
-NAMES = ("01_query_tensors", "02_relax", "03_phonons", "05_fields")
+NAMES = ("01_query_tensors", "02_relax", "03_phonons", "05_fields", "07_fine_tuning")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*from which it differs by")  # the tutorial distorts a crystal
 
@@ -90,7 +90,7 @@ def test_phonons_of_rocksalt_split_by_its_charges() -> None:
 
 @pytest.mark.slow
 def test_fields_act_as_the_linear_response_says() -> None:
-    found = run("05_fields")
+    found = run("05_fields", "07_fine_tuning")
     response, reference = found["response"], found["reference"]
     assert response.space_group == "P6_3mc"
     pulled = found["in_field"](found["field"]).get_forces()

@@ -3,7 +3,7 @@
 >>> from ase_comformer.first_principles import read_tensors
 """
 
-from ase_comformer.first_principles.files import read_tensors
+from ase_comformer.first_principles.files import format_of, read_tensors
 from ase_comformer.first_principles.parsed import FirstPrinciplesTensors
 
-__all__ = ["FirstPrinciplesTensors", "read_tensors"]
+__all__ = ["FirstPrinciplesTensors", "format_of", "read_tensors"]

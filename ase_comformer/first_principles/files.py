@@ -20,6 +20,26 @@ _READERS = (
 )
 
 
+#: The same text -> ASE's name of the format, where it reads steps of dynamics and relaxations.
+_ASE_FORMATS = {"<modeling>": "vasp-xml", " vasp.": "vasp-out"}
+
+
+def format_of(path: str | Path) -> str | None:
+    """ASE's name of the format of a VASP file, whatever the file is called; None for others.
+
+    Example:
+        >>> format_of("/etc/hostname") is None
+        True
+    """
+    head = _head(Path(path))
+    return next((name for text, name in _ASE_FORMATS.items() if text in head), None)
+
+
+def _head(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_HEAD)
+
+
 def read_tensors(path: str | Path) -> FirstPrinciplesTensors:
     """Read structure and tensors of a first-principles calculation; the content of the file says which program it is.
 
@@ -37,8 +57,7 @@ def read_tensors(path: str | Path) -> FirstPrinciplesTensors:
         >>> read_tensors("vasprun.xml").tensors["born_effective_charges"]  # doctest: +SKIP
     """
     path = Path(path)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        head = file.read(_HEAD)
+    head = _head(path)
     for text, reader in _READERS:
         if text in head:
             found = reader(path)

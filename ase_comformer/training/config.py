@@ -55,6 +55,8 @@ class TrainingConfig:
             the rest has no influence on what they compute as long as only hidden layers have become wider; a wider
             trunk starts near what they compute).
         initial_share: share of the initial parameters in the exported ones (``export.trained_network``).
+        keep_references: energies of elements and isolated atoms stay those of ``initial`` (potentials): for runs on
+            calculations of one's own, without the data package.
         notes: what the other fields do not say about how the weights came about, for the model card.
     """
 
@@ -71,6 +73,7 @@ class TrainingConfig:
     splits: list[str] = field(default_factory=lambda: ["train"])
     initial: str = ""
     initial_share: float = 0.0
+    keep_references: bool = False
     notes: str = ""
     plugins: list[str] = field(default_factory=list)
     fraction: float = 1.0

@@ -64,7 +64,7 @@ def run(
     config = TrainingConfig.read(run_directory / "config.toml")
     network, facts = trained_network(run_directory, config, checkpoint, properties)
     kept: tuple[str, ...] = network.properties  # type: ignore[assignment]
-    if isinstance(network, Potential):
+    if isinstance(network, Potential) and not config.keep_references:  # else trained without the data package
         training, validation = (load_frames("labelled", [split], data) for split in ("train", "val"))
         other = [load_frames(s, ["train"], data) for s in ("varied", "weak") if s in config.datasets]
         varied = join(other) if other else None
@@ -133,7 +133,8 @@ def _between(trained: Tensor, initial: Tensor, share: float) -> Tensor:
 def _taught(config: TrainingConfig, properties: Sequence[str], data: Path | None) -> dict[str, dict[str, list[str]]]:
     """Of each property the symbols of the training crystals that teach it and, with a choice, the functionals."""
     if config.architecture == "Potential":  # the surface that users get follows the labelled frames
-        frames = load_frames("labelled", config.splits, data)
+        taught = config.datasets if config.keep_references else ["labelled"]
+        frames = join([load_frames(name, config.splits, data) for name in taught])
         symbols = [chemical_symbols[number] for number in np.unique(frames.numbers)]
         return {name: {"elements": symbols} for name in properties}
     records, _ = select_records(

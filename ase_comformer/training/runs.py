@@ -15,6 +15,9 @@ from ase_comformer.training.engines.distributed import Processes
 from ase_comformer.training.engines.trainer import TASKS, Trainer
 from ase_comformer.training.tasks.frame_task import FrameTask
 
+#: Name of the handlers of a run, by which the next one in the same process finds them.
+_HANDLER = "ase-comformer run"
+
 
 def run(config_path: Path, *, from_pack: Path | None = None, time_limit: float = math.inf) -> None:
     """Train what a TOML file describes, logging to the terminal and to ``OUTPUT/NAME/train.log``.
@@ -59,5 +62,9 @@ def _log_to(path: Path) -> None:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     package = logging.getLogger("ase_comformer")
     package.setLevel(logging.INFO)
+    for handler in [each for each in package.handlers if each.get_name() == _HANDLER]:  # of an earlier run
+        package.removeHandler(handler)
+        handler.close()
     for handler in (to_file, RichHandler(show_path=False)):
+        handler.set_name(_HANDLER)
         package.addHandler(handler)

@@ -1,10 +1,12 @@
 """Output files of first-principles programs in their formats, with tensors of one's choice in them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.units import Bohr
+from ase.stress import voigt_6_to_full_3x3_stress
+from ase.units import Bohr, GPa
 
 #: Order in which VASP prints six components.
 VASP_ORDER = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
@@ -102,11 +104,31 @@ def _piezo_of_vasp(title: str, tensor: np.ndarray) -> list[str]:
     return [*lines, "  " + "-" * 80, ""]
 
 
-def write_vasprun(path: Path, atoms: Atoms, tensors: dict[str, np.ndarray]) -> None:
-    """Only what readers of structures and of dielectric properties look for."""
+def write_vasprun(
+    path: Path, atoms: Atoms, tensors: dict[str, np.ndarray], steps: Sequence[Atoms] = (), mode: int = 8
+) -> None:
+    """Only what readers of structures, steps and dielectric properties look for; steps bring their results along."""
 
     def rows(matrix: np.ndarray) -> str:
         return "".join("<v> " + " ".join(f"{value:15.8f}" for value in row) + " </v>\n" for row in matrix)
+
+    def structure(each: Atoms) -> str:
+        basis = f'<varray name="basis">\n{rows(each.cell.array)}</varray>'
+        places = f'<varray name="positions">\n{rows(each.get_scaled_positions(wrap=False))}</varray>'
+        return f"<crystal>{basis}</crystal>{places}"
+
+    def step(each: Atoms, more: str) -> str:
+        found = {"energy": -30.0, "forces": np.zeros((len(each), 3)), "stress": np.zeros(6)}
+        found |= each.calc.results if each.calc is not None else {}
+        energy = "".join(
+            f'<i name="{name}"> {found["energy"]:.8f} </i>' for name in ("e_fr_energy", "e_wo_entrp", "e_0_energy")
+        )
+        force = f'<varray name="forces">\n{rows(found["forces"])}</varray>'
+        pressure = -voigt_6_to_full_3x3_stress(found["stress"]) / (0.1 * GPa)  # VASP's sign, kBar
+        stress = f'<varray name="stress">\n{rows(pressure)}</varray>'
+        return f"""<calculation><scstep><energy>{energy}</energy></scstep><structure>{structure(each)}</structure>
+{force}{stress}<energy>{energy}</energy>{more}</calculation>
+"""
 
     symbols = atoms.get_chemical_symbols()
     kinds = list(dict.fromkeys(symbols))
@@ -114,22 +136,24 @@ def write_vasprun(path: Path, atoms: Atoms, tensors: dict[str, np.ndarray]) -> N
     types = "".join(
         f"<rc><c>{symbols.count(s):4d}</c><c>{s} </c><c> 1.0</c><c> 4.0</c><c> PAW_PBE {s} </c></rc>\n" for s in kinds
     )
-    basis = f'<varray name="basis">\n{rows(atoms.cell.array)}</varray>'
-    structure = (
-        f"<crystal>{basis}</crystal>" + f'<varray name="positions">\n{rows(atoms.get_scaled_positions())}</varray>'
-    )
-    force = f'<varray name="forces">\n{rows(np.zeros((len(atoms), 3)))}</varray>'
-    stress = f'<varray name="stress">\n{rows(np.zeros((3, 3)))}</varray>'
-    energy = "".join(f'<i name="{name}"> -30.0 </i>' for name in ("e_fr_energy", "e_wo_entrp", "e_0_energy"))
-    charges = "".join(f"<set>\n{rows(charge)}</set>" for charge in tensors["born_effective_charges"])
-    ionic = tensors["static_dielectric_tensor"] - tensors["dielectric_tensor"]
+    more = ""
+    if "dielectric_tensor" in tensors:
+        more += f'<varray name="epsilon">\n{rows(tensors["dielectric_tensor"])}</varray>'
+    if "born_effective_charges" in tensors:
+        charges = "".join(f"<set>\n{rows(charge)}</set>" for charge in tensors["born_effective_charges"])
+        more += f'<array name="born_charges"><dimension dim="1">ion</dimension>{charges}</array>'
+    if "static_dielectric_tensor" in tensors:
+        ionic = tensors["static_dielectric_tensor"] - tensors["dielectric_tensor"]
+        more += f'<varray name="epsilon_ion">\n{rows(ionic)}</varray>'
+    taken = list(steps) or [atoms]
+    calculations = "".join(step(each, more if each is taken[-1] else "") for each in taken)
     path.write_text(
         f"""<?xml version="1.0" encoding="ISO-8859-1"?>
 <modeling>
 <generator><i name="program" type="string">vasp </i><i name="version" type="string">6.4.2 </i></generator>
-<incar><i type="int" name="IBRION"> 8</i></incar>
+<incar><i type="int" name="IBRION"> {mode}</i></incar>
 <kpoints><varray name="kpointlist"><v> 0.0 0.0 0.0 </v></varray><varray name="weights"><v> 1.0 </v></varray></kpoints>
-<parameters><separator name="ionic"><i type="int" name="IBRION"> 8</i></separator></parameters>
+<parameters><separator name="ionic"><i type="int" name="IBRION"> {mode}</i></separator></parameters>
 <atominfo><atoms> {len(atoms)} </atoms><types> {len(kinds)} </types>
 <array name="atoms"><dimension dim="1">ion</dimension>
 <field type="string">element</field><field type="int">atomtype</field>
@@ -140,15 +164,8 @@ def write_vasprun(path: Path, atoms: Atoms, tensors: dict[str, np.ndarray]) -> N
 <field type="string">pseudopotential</field>
 <set>
 {types}</set></array></atominfo>
-<structure name="initialpos">{structure}</structure>
-<calculation><scstep><energy>{energy}</energy></scstep><structure>{structure}</structure>{force}{stress}<energy>{energy}</energy>
-<varray name="epsilon">
-{rows(tensors["dielectric_tensor"])}</varray>
-<array name="born_charges"><dimension dim="1">ion</dimension>{charges}</array>
-<varray name="epsilon_ion">
-{rows(ionic)}</varray>
-</calculation>
-<structure name="finalpos">{structure}</structure>
+<structure name="initialpos">{structure(taken[0])}</structure>
+{calculations}<structure name="finalpos">{structure(taken[-1])}</structure>
 </modeling>
 """
     )

@@ -53,17 +53,21 @@ def load_frames(
     """Frames of one source.
 
     Args:
-        source: key of ``SOURCES``.
+        source: key of ``SOURCES``, or NAME of a file NAME_frames.npz of one's own in the folder.
         splits: of "train", "val", "test".
         folder: of the data package, or of an unpacked pack (``frame_pack``); the environment variable where None.
         max_atoms: larger frames are left out.
     """
-    if source not in SOURCES:
-        raise UnknownNameError(f"unknown source of frames {source!r}: choose from {', '.join(SOURCES)}")
     place, chosen = data_folder(folder), tuple(splits)
+    own = place / f"{source}_frames.npz"
+    if source not in SOURCES and not own.is_file():
+        choices = ", ".join(SOURCES)
+        raise UnknownNameError(
+            f"unknown source of frames {source!r}: choose from {choices}, or put {own.name} into {place}"
+        )
     frames = packed_frames(place, source, chosen)
     if frames is None:
-        frames = SOURCES[source](place, chosen)
+        frames = SOURCES.get(source, _made_here(source))(place, chosen)
     return frames if max_atoms is None else frames.take(np.flatnonzero(frames.count <= max_atoms))
 
 

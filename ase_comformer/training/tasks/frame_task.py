@@ -61,9 +61,10 @@ class FrameTask(Task):
         }
         self.val_sets = {name: pair for name, pair in self.val_sets.items() if len(pair[1])}
         bulk = [frames for name, frames in zip(config.datasets, sets, strict=True) if name not in _NOT_BULK]
-        self._set_references(join(bulk))
         self.isolated: Tensor | None = None
-        if network.arguments["isolated"]:
+        if not config.keep_references:
+            self._set_references(join(bulk))
+        if network.arguments["isolated"] and not config.keep_references:
             self.isolated = self._isolated_energies(data_folder(folder), join(bulk))
             self.started()
             self._place_dimers(self.isolated)
