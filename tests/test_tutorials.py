@@ -90,7 +90,7 @@ def test_phonons_of_rocksalt_split_by_its_charges() -> None:
 
 @pytest.mark.slow
 def test_fields_act_as_the_linear_response_says() -> None:
-    found = run("05_fields", "07_fine_tuning")
+    found = run("05_fields")
     response, reference = found["response"], found["reference"]
     assert response.space_group == "P6_3mc"
     pulled = found["in_field"](found["field"]).get_forces()
@@ -102,3 +102,16 @@ def test_fields_act_as_the_linear_response_says() -> None:
     assert strain_tensor[0] * strain_tensor[2] < 0  # measured: d33 5.1, d31 -2.0 pm/V
     assert found["static"].mean() == pytest.approx(response.static_dielectric_tensor[2, 2], rel=0.1)
     assert reference.get_volume() == pytest.approx(41.7, rel=0.05)  # measured, A^3
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_potential_goes_over_to_the_surface_of_the_calculations(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASE_COMFORMER_DATA", "")  # which the tutorial sets
+    found = run("07_fine_tuning")
+    target = 1.015 * found["before"]  # lengths of the stand-ins are 1.5 % larger
+    assert abs(found["after"] - target) < 0.5 * abs(found["before"] - target)
+    assert found["new"] == pytest.approx(1.2 * found["old"], rel=0.05)
+    assert found["found"].tensors == {"train": 1, "val": 1}
+    assert "after" in capsys.readouterr().out
