@@ -103,27 +103,25 @@ def independent_displacements(group: SpaceGroup, *, prefer_symmetric: bool = Fal
 
     Args:
         group: of the crystal.
-        prefer_symmetric: among directions that do equally well, take those that more operations leave alone, which
-            makes what is left of the symmetry as large as can be.
+        prefer_symmetric: weigh the number of displacements against the symmetry that each leaves: where only what
+            symmetry leaves independent is evaluated, one within a mirror plane costs half of one in any direction.
     """
     steps: list[_Step] = []
     for atom in group.representatives:
         site = np.flatnonzero(group.permutations[:, atom] == atom)
         rotations = group.rotations[site]
         candidates = _directions(group.primitive.cell.array, rotations if prefer_symmetric else None)
-        still = np.abs(candidates @ rotations.swapaxes(1, 2) - candidates).max(axis=2) < _SAME
-        squares = np.einsum(
-            "gck,gcl->ckl", candidates @ rotations.swapaxes(1, 2), candidates @ rotations.swapaxes(1, 2)
-        )
+        turned = candidates @ rotations.swapaxes(1, 2)
+        left_alone = np.abs(turned - candidates).max(axis=2) < _SAME
+        turned_around = np.abs(turned + candidates).max(axis=2) < _SAME
+        costs = np.where(turned_around.any(axis=0), 1, 2) / left_alone.sum(axis=0)
+        squares = np.einsum("gck,gcl->ckl", turned, turned)
         found = np.zeros((3, 3))
         while _rank(found) < 3:
-            values = _rank(found + squares).astype(float)
-            if prefer_symmetric:
-                values += still.sum(axis=0) / (len(site) + 1)
-            chosen = int(np.argmax(values))
-            best = candidates[chosen]
-            turned = np.flatnonzero(np.abs(rotations @ best + best).max(axis=1) < _SAME)
-            steps.append(_Step(int(atom), best, int(site[turned[0]]) if len(turned) else None))
+            gains = (_rank(found + squares) - _rank(found)).astype(float)
+            chosen = int(np.argmax(gains / costs + 1e-3 * gains if prefer_symmetric else gains))
+            reversing = np.flatnonzero(turned_around[:, chosen])
+            steps.append(_Step(int(atom), candidates[chosen], int(site[reversing[0]]) if len(reversing) else None))
             found = found + squares[chosen]
     return steps
 

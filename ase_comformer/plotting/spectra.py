@@ -79,7 +79,7 @@ def _draw_dielectric(axis: Axes, infrared: Infrared, grid: np.ndarray, width: fl
         axis.plot(grid, along.real, color=COLOURS[1], label="real, z")
         axis.plot(grid, along.imag, color=COLOURS[1], linestyle=":", label="imaginary, z")
     scale = 3 * float(np.abs(infrared.dielectric_tensor).max()) + 10
-    axis.set_ylim(-scale, 2 * scale)
+    axis.set_ylim(-scale, 2.8 * scale)
     axis.axhline(0, color="0.6", linewidth=0.6, zorder=0)
     axis.set_ylabel("permittivity")
     axis.legend(loc="upper left", ncols=2)
