@@ -83,6 +83,16 @@ def test_longitudinal_waves_of_the_potential_lead_to_the_limit_with_charges(
     assert limit > salt.frequencies([0, 0, 0])[-1] + 1.5
 
 
+def test_the_supercell_grows_until_frequencies_hold_still(predictor: Predictor) -> None:
+    silicon = bulk("Si", a=5.43)
+    small = phonons(silicon, supercell=5.0, predictor=predictor)
+    converged = phonons(silicon, supercell=5.0, convergence=0.1, predictor=predictor)
+    reference = phonons(silicon, supercell=20.0, predictor=predictor)
+    errors = [np.abs(each.frequencies(Q) - reference.frequencies(Q)).mean() for each in (small, converged)]
+    assert errors[1] < 0.1 < errors[0]
+    assert len(small.phonopy.supercell) < len(converged.phonopy.supercell) < len(reference.phonopy.supercell)
+
+
 def test_bands_meet_the_limit_of_their_own_direction_at_gamma(aluminium_nitride: Phonons) -> None:
     found = aluminium_nitride.bands()
     reciprocal = np.linalg.inv(aluminium_nitride.primitive.cell.array).T
@@ -186,6 +196,7 @@ def test_born_files_serve_force_constants_of_other_origin(
         ({"supercell": (2, 2)}, ValueError, "three positive integers"),
         ({"supercell": (2, 2, 0)}, ValueError, "three positive integers"),
         ({"supercell": -3.0}, ValueError, "must be positive, got -3"),
+        ({"convergence": 0.0}, ValueError, "positive frequency in THz"),
         ({"displacement": 0.0}, ValueError, "displacement must be positive"),
     ],
 )

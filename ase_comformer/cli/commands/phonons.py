@@ -48,6 +48,10 @@ def phonons(
     index: Index = None,
     relax: Relax = "atoms",
     supercell: Annotated[float, typer.Option(help="Least distance (A) of an atom from its periodic images.")] = 10.0,
+    convergence: Annotated[
+        float | None,
+        typer.Option(help="Enlarge the supercell until frequencies change by less (THz).", show_default=False),
+    ] = None,
     nac: Annotated[bool, typer.Option(help="Split longitudinal and transverse optical modes.")] = True,
     write: Write = None,
     plot: Plot = None,
@@ -64,7 +68,7 @@ def phonons(
     predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
 
     def one(atoms: Any) -> Phonons:
-        return compute(atoms, relax=relax, supercell=supercell, nac=nac, predictor=predictor)
+        return compute(atoms, relax=relax, supercell=supercell, convergence=convergence, nac=nac, predictor=predictor)
 
     found, status = for_each_crystal(files, index, one, "phonons")
     several = len(found) > 1
