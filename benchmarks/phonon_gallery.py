@@ -62,9 +62,9 @@ def times(atoms: Atoms, predictor: Predictor) -> dict[str, float]:
 
         crystal = ase.io.read(path)
         done("CIF")
-        respond(crystal, predictor=predictor)
+        at_rest = respond(crystal, predictor=predictor).primitive
         done("respond")
-        found = phonons(crystal, predictor=predictor)
+        found = phonons(at_rest, relax=None, predictor=predictor)
         done("phonons")
         found.bands()
         done("bands")

@@ -6,7 +6,6 @@ answers. All of it belongs to one idealised primitive cell.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.metallicity import why_metallic
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
-from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice
+from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice, warn_user
 from ase_comformer.inference.crystal_response import RELAXATIONS, STRESS_WARNING
 from ase_comformer.inference.known_symmetry import forces_of_symmetric
 from ase_comformer.inference.predictor import Predictor
@@ -135,7 +134,7 @@ def phonons(
             f"q = {np.round(unstable[0].q, 4).tolist()}: the crystal is no minimum of the potential"
         )
     for text in status:
-        warnings.warn(f"{given.get_chemical_formula()}: {text}", UserWarning, stacklevel=2)
+        warn_user(f"{given.get_chemical_formula()}: {text}")
     if why:  # as it should be in a metal
         status.append(f"no LO-TO splitting: the crystal {why}")
     return Phonons(

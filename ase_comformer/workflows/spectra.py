@@ -6,7 +6,6 @@ with the positions of the atoms come from networks.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from ase_comformer.errors import InvalidStructureError
+from ase_comformer.errors import InvalidStructureError, warn_user
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.physics.displacement_derivatives import displacement_derivatives
 from ase_comformer.physics.force_response import DISPLACEMENT
@@ -121,7 +120,7 @@ def spectra(
     status = [text for text in found.status if text != "ok"]
     if (lost := int((frequencies < -LOWEST).sum())) > 0:
         status.append(f"{lost} imaginary modes take no part in the spectra")
-        warnings.warn(f"{found.primitive.get_chemical_formula()}: {status[-1]}", UserWarning, stacklevel=2)
+        warn_user(f"{found.primitive.get_chemical_formula()}: {status[-1]}")
     scattering = None
     if raman:
         raw = Predictor(**{**predictor.arguments, "dtype": "float64", "enforce_symmetry": False})
