@@ -211,7 +211,8 @@ def derived_piezoelectric_tensors(
         >>> round(float(found.strain_tensor[2, 2]), 2)
         3.75
     """
-    d_si = piezoelectric_tensor @ np.linalg.inv(elastic_tensor * 1e9)  # C/N
+    # as ``combine``: directions without any stiffness (atoms too far apart to see each other) do not yield
+    d_si = piezoelectric_tensor @ np.linalg.pinv(elastic_tensor * 1e9)  # C/N
     strained = static_dielectric_tensor * _eps0
     free = strained + d_si @ piezoelectric_tensor.T
     h: FloatArray = np.asarray(np.linalg.solve(strained, piezoelectric_tensor), dtype=np.float64)
@@ -239,7 +240,7 @@ def coupling_factors(
         static_dielectric_tensor: (3, 3) at constant strain, relative.
     """
     derived = derived_piezoelectric_tensors(piezoelectric_tensor, elastic_tensor, static_dielectric_tensor)
-    compliance = np.linalg.inv(elastic_tensor * 1e9)
+    compliance = np.linalg.pinv(elastic_tensor * 1e9)
     d, free = derived.strain_tensor * 1e-12, derived.free_dielectric_tensor * _eps0
     stiffened = derived.elastic_tensor_fixed_displacement[2, 2] * 1e9 * static_dielectric_tensor[2, 2] * _eps0
     return {

@@ -327,3 +327,15 @@ def test_moduli_of_the_relaxed_tensor_are_those_of_pymatgen(charged) -> None:
     ours, theirs = voigt_reuss_hill(found), elasticity.ElasticTensor.from_voigt(found)
     assert ours.bulk == pytest.approx(theirs.k_vrh, rel=1e-6)
     assert ours.shear == pytest.approx(theirs.g_vrh, rel=1e-6)
+
+
+def test_directions_without_stiffness_do_not_yield() -> None:
+    """A needle in a wide cell: found by ``benchmarks.fuzz`` as an inverse of a singular matrix."""
+    elastic = np.zeros((6, 6))
+    elastic[0, 0] = 100.0
+    piezo = np.zeros((3, 6))
+    piezo[0, 0] = 0.5
+    found = derived_piezoelectric_tensors(piezo, elastic, 4.0 * np.eye(3))
+    assert found.strain_tensor[0, 0] == pytest.approx(5.0)
+    assert np.count_nonzero(found.strain_tensor) == 1
+    assert all(np.isfinite(values).all() for values in vars(found).values())
