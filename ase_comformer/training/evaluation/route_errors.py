@@ -33,6 +33,8 @@ FloatArray = NDArray[np.float64]
 _TOGETHER = 32
 #: Records with certain axes that suffice to leave out those without.
 _ENOUGH_CERTAIN = 40
+#: The mixture that is taken where the crystals do not tell: half of each route, half of that at 0.3 eV/A^2.
+_USUAL = (0.5, 0.3)
 _LARGEST = tuple(np.linspace(0.0, 1.0, 11))
 _STIFFNESSES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 
@@ -188,12 +190,26 @@ def fit_weight(entry: TensorProperty, labelled: Sequence[Labelled]) -> tuple[Rou
     tables = {id(each): _loss_table(entry, each, acting) for each in both}
 
     def best(chosen: Sequence[Labelled]) -> RouteWeight:
-        total = np.sum([tables[id(each)] for each in chosen if id(each) in tables], axis=0)
-        row, column = np.unravel_index(int(np.argmin(total)), total.shape)
-        return RouteWeight(acting, float(_LARGEST[row]), float(_STIFFNESSES[column]))
+        return _least(np.array([tables[id(each)] for each in chosen if id(each) in tables]), acting)
 
     of_fold = {k: best([each for each, fold in zip(labelled, folds, strict=True) if fold != k]) for k in set(folds)}
     return best(labelled), [of_fold[fold] for fold in folds]
+
+
+def _least(losses: FloatArray, acting: str) -> RouteWeight:
+    """The mixture of least loss, or one nearer to the usual mixture that is worse by less than one standard error.
+
+    Args:
+        losses: (crystals, weights, stiffnesses).
+        acting: see ``RouteWeight``.
+    """
+    flat = losses.reshape(len(losses), -1)
+    beyond = flat - flat[:, [int(np.argmin(flat.mean(axis=0)))]]
+    alike = beyond.mean(axis=0) <= beyond.std(axis=0) / np.sqrt(len(flat))
+    weights, stiffnesses = np.meshgrid(_LARGEST, _STIFFNESSES, indexing="ij")
+    distance = (weights - _USUAL[0]) ** 2 + np.log10(stiffnesses / _USUAL[1]) ** 2
+    row, column = np.unravel_index(int(np.argmin(np.where(alike, distance.reshape(-1), np.inf))), weights.shape)
+    return RouteWeight(acting, float(_LARGEST[row]), float(_STIFFNESSES[column]))
 
 
 def _loss_table(entry: TensorProperty, each: Labelled, acting: str) -> FloatArray:
