@@ -22,6 +22,6 @@ def test_a_clear_minimum_is_found(best: float) -> None:
 
 def test_where_crystals_do_not_tell_the_usual_mixture_is_taken() -> None:
     found = _least(losses(0.8, 5.0), "strain")
-    assert found.largest == pytest.approx(0.5)
+    assert 0.25 < found.largest < 0.75
     assert found.stiffness == pytest.approx(0.3)
     assert found.acting == "strain"
