@@ -45,7 +45,7 @@ def report(
         >>> report(bulk("AlN", "wurtzite", a=3.11, c=4.98), "AlN.html")  # doctest: +SKIP
     """
     if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec, route="combined")
     written = Path(path)
     written.parent.mkdir(parents=True, exist_ok=True)
     content = gather(as_atoms(atoms), predictor, name=name, with_phonons=with_phonons)

@@ -29,7 +29,7 @@ def report(
     from ase_comformer.inference.predictor import Predictor
     from ase_comformer.workflows.report import report as compute
 
-    predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec, route="combined")
     used: set[Path] = set()
 
     def write(name: str, atoms: object) -> None:

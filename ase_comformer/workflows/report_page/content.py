@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.crystals.validation import validate_structure
+from ase_comformer.errors import WeightsError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.registry import model_card
+from ase_comformer.models.training_index import in_training
 from ase_comformer.physics.mechanics import MechanicalSummary, mechanical_summary
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.components import direction_symbols
 from ase_comformer.tensors.forbidden import forbidding_operations
+from ase_comformer.tensors.reynolds import distinct_components
 from ase_comformer.tensors.symmetry_report import ComponentSymmetry
 from ase_comformer.workflows.response import CrystalResponse, respond
 
@@ -41,6 +44,7 @@ class TensorPart:
         error: expected error, of the shape of the value or one number; None where it is not known.
         components: rows of the symmetry report, for tensors of crystals.
         why_zero: for each of them the operation that forbids it, or empty.
+        route: which of the two routes to relaxed-ion tensors gave it, or empty.
     """
 
     name: str
@@ -49,6 +53,7 @@ class TensorPart:
     error: Any = None
     components: tuple[ComponentSymmetry, ...] = ()
     why_zero: tuple[str, ...] = ()
+    route: str = ""
 
 
 @dataclass
@@ -119,7 +124,8 @@ def gather(atoms: Atoms, predictor: Predictor, *, name: str = "", with_phonons: 
             content.spectra = _part(content, "spectra", lambda: _workflow("spectra")(atoms, predictor=predictor))
         else:
             content.missing |= dict.fromkeys(("phonons", "spectra"), "not asked for")
-    content.notes = list(dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning))
+    content.notes += [str(warning.message) for warning in caught if warning.category is UserWarning]
+    content.notes = list(dict.fromkeys(content.notes))
     if group.idealisation_displacement > 1e-4:
         content.notes.append(
             "Tensors are those of the idealised structure; atoms were moved by up to "
@@ -158,11 +164,42 @@ def _predict(content: ReportContent, predictor: Predictor) -> None:
             or (name.endswith(_UNCERTAINTY) and name[: -len(_UNCERTAINTY)] in values)
         ):
             continue
-        part = TensorPart(name, predictor.describe(name), values[name], values.get(name + _UNCERTAINTY))
+        part = TensorPart(
+            name,
+            predictor.describe(name),
+            values[name],
+            values.get(name + _UNCERTAINTY),
+            route=_told(values.get("routes", {}).get(name)),
+        )
         if name in reported:
             why = tuple(forbidding_operations(name, content.group))
-            part = TensorPart(name, part.facts, part.value, part.error, reported[name].components, why)
+            part = replace(part, components=_with_values(reported[name].components, name, part.value), why_zero=why)
         content.tensors.append(part)
+    remarks = (values.get("status", "ok"), _seen(content.atoms, predictor))
+    content.notes += [remark for remark in remarks if remark not in ("", "ok")]
+
+
+def _told(route: Mapping[str, Any] | None) -> str:
+    """Which route gave a tensor, in words."""
+    if route is None:
+        return ""
+    if route["route"] == "combined":
+        return f"{100 * route['response_weight']:.0f} % from the response, the rest from the network"
+    return f"from the {route['route']}" if not route["note"] else f"from the {route['route']} ({route['note']})"
+
+
+def _with_values(components: tuple[ComponentSymmetry, ...], name: str, value: Any) -> tuple[ComponentSymmetry, ...]:
+    """Rows of the symmetry report with the components of the value that is shown."""
+    shown = distinct_components(tensor_property(name), np.asarray(value, dtype=np.float64))
+    return tuple(replace(row, projected=float(number)) for row, number in zip(components, shown, strict=True))
+
+
+def _seen(atoms: Atoms, predictor: Predictor) -> str:
+    """Whether networks were trained on the crystal, one sentence; empty for models that do not say."""
+    try:
+        return str(in_training(atoms, predictor.model.path))
+    except WeightsError:
+        return ""
 
 
 def _accuracy(predictor: Predictor, names: list[str]) -> dict[str, str]:

@@ -172,19 +172,20 @@ def _title(name: str) -> str:
 
 def _tensor(part: TensorPart) -> str:
     facts, entry = part.facts, tensor_property(part.name)
+    route = f"; {text(part.route)}" if part.route else ""
     head = (
         f"<h3>{text(_title(part.name))} <small>({text(facts['unit'])})</small></h3>"
-        f'<p class="what">{text(facts["kind"])}; {text(facts["functional"])}</p>'
+        f'<p class="what">{text(facts["kind"])}; {text(facts["functional"])}{route}</p>'
     )
     value, error = np.asarray(part.value, dtype=float), part.error
     if value.ndim == 0:
         spread = f" ± {float(error):.2g}" if error is not None else ""
         return f"{head}<p>{float(value):.4f}{spread}</p>"
     if error is not None and np.ndim(error) == 0:
-        head += f'<p class="what">expected error ± {float(error):.2g}</p>'
+        head += f'<p class="what">expected error of the whole tensor (norm) ± {float(error):.2g}</p>'
         error = None
     if entry.per_atom:
-        return head + _of_atoms(value)
+        return head + _of_atoms(value, error)
     statuses = dict(zip(distinct_indices(entry), part.components, strict=False)) if part.components else {}
     rows = value[None] if value.ndim == 1 else value
     errors = None if error is None else np.asarray(error, dtype=float).reshape(rows.shape)
@@ -234,19 +235,21 @@ def _because(component: ComponentSymmetry, why: str) -> str:
     return "independent" if component.status == "free" else f"equals {component.status_text.removeprefix('= ')}"
 
 
-def _of_atoms(value: Any) -> str:
+def _of_atoms(value: Any, error: Any = None) -> str:
     shown = value[:MOST_ATOMS]
-    rows = "".join(
-        f"<tr><td>{number}</td><td>"
-        + "</td><td>".join(f"{entry + 0.0:.3f}" for entry in np.round(np.ravel(tensor), 3))
-        + "</td></tr>"
-        for number, tensor in enumerate(shown)
-    )
+    spread = None if error is None or np.ndim(error) != 1 else np.asarray(error, dtype=float)
+    lines = [[f"{entry + 0.0:.3f}" for entry in np.round(np.ravel(tensor), 3)] for tensor in shown]
     columns = [a + b for a in "xyz" for b in "xyz"] if value[0].size == 9 else [str(k) for k in range(value[0].size)]
-    heads = "".join(f"<th>{name}</th>" for name in ("atom", *columns))
-    more = (
-        f'<p class="what">{len(value) - MOST_ATOMS} more atoms are not listed.</p>' if len(value) > MOST_ATOMS else ""
+    if spread is not None:
+        columns.append("± (norm)")
+        lines = [[*line, f"{size:.2g}"] for line, size in zip(lines, spread, strict=False)]
+    rows = "".join(
+        f"<tr><td>{number}</td>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>"
+        for number, line in enumerate(lines)
     )
+    heads = "".join(f"<th>{name}</th>" for name in ("atom", *columns))
+    left = len(value) - len(shown)
+    more = f'<p class="what">{left} more atoms are not listed.</p>' if left else ""
     return f'<div class="scroll"><table class="rows"><tr>{heads}</tr>{rows}</table></div>{more}'
 
 
@@ -308,7 +311,7 @@ def _response(content: ReportContent) -> str:
                 f'<div><h3>{text(_title(name))} <small>({text(unit)})</small></h3><div class="scroll">'
                 f'<table class="matrix">{rows}</table></div></div>'
             )
-    return intro + f'<div class="pair">{"".join(parts)}</div>'
+    return intro + f'<div class="pair wide">{"".join(parts)}</div>'
 
 
 def _left_out(content: ReportContent, name: str) -> str:
