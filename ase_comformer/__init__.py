@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ase_comformer.workflows.phonons import phonons as phonons
     from ase_comformer.workflows.phonons import write_born as write_born
     from ase_comformer.workflows.relax import relax as relax
+    from ase_comformer.workflows.report import report as report
     from ase_comformer.workflows.response import respond as respond
     from ase_comformer.workflows.screen import screen as screen
     from ase_comformer.workflows.spectra import spectra as spectra
@@ -39,6 +40,7 @@ _EXPORTS = {
     "write_born": "workflows.phonons",
     "spectra": "workflows.spectra",
     "screen": "workflows.screen",
+    "report": "workflows.report",
     "available_models": "models.registry",
     "load_model": "models.registry",
     "in_training": "models.training_index",
@@ -60,6 +62,7 @@ __all__ = [  # noqa: RUF022, the calculator first
     "write_born",
     "spectra",
     "screen",
+    "report",
     "available_models",
     "load_model",
     "in_training",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ase_comformer.plotting.style import COLOURS, GUIDE_COLOUR, new_figure, saved, styled
+from ase_comformer.plotting.style import COLOURS, GUIDE_COLOUR, REFERENCE_COLOUR, new_figure, saved, styled
 from ase_comformer.properties.registry import tensor_property
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _draw(axis: Axes, panel: ParityPanel, colours: dict[str, str], reference_lab
     few = len(reference) < 60
     if errors.any():
         axis.errorbar(
-            reference, predicted, yerr=errors, fmt="none", ecolor=GUIDE_COLOUR, elinewidth=0.8, capsize=0, zorder=1
+            reference, predicted, yerr=errors, fmt="none", ecolor=REFERENCE_COLOUR, elinewidth=0.9, capsize=0, zorder=1
         )
     for name in dict.fromkeys(groups.tolist()):
         member = groups == name
@@ -162,7 +162,7 @@ def _draw(axis: Axes, panel: ParityPanel, colours: dict[str, str], reference_lab
             axis.scatter(
                 reference[chosen],
                 predicted[chosen],
-                s=28 if few else 7,
+                s=(14 if errors.any() else 28) if few else 7,
                 alpha=0.9 if few else 0.35,
                 linewidths=1.2 if few else 0,
                 facecolors="none" if empty else colour,
