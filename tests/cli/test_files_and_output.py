@@ -96,7 +96,7 @@ def wrong_sum(text):
         ("nonsense.json", "{", "cannot be read"),
     ],
 )
-@pytest.mark.parametrize("command", ["predict", "relax", "elastic", "respond", "symmetry"])
+@pytest.mark.parametrize("command", ["predict", "relax", "elastic", "respond", "symmetry", "report"])
 def test_bad_files_are_refused_in_one_line(run, folder, command, name, content, message):
     text = content((folder / "quartz.cif").read_text()) if callable(content) else content
     (folder / name).write_text(text)
@@ -217,3 +217,21 @@ def test_bundle_puts_networks_together(run, model_directory, tmp_path):
     assert len(model.entries("elastic_tensor")) == 2
     assert "does not predict 'colour'" in run("bundle", weights, "bad", "colour=tiny").stderr
     assert run("bundle", weights, "bad", "elastic_tensor").exit_code == 2
+
+
+def test_screen_fills_a_folder_and_writes_a_table(run, folder, tiny_model):
+    pytest.importorskip("pyarrow")
+    (folder / "empty.cif").write_text("")
+    arguments = ["screen", ".", "--folder", "out", "-p", "elastic_tensor", "--model", tiny_model]
+    done = run(*arguments, "--table", "all.csv")
+    assert done.exit_code == 0, done.output
+    assert "9 structures" in done.stdout
+    assert "of which 1 failed" in done.stdout
+    assert "empty.cif has no atoms" in done.stderr
+    with (folder / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 9
+    assert sum(bool(row["elastic_tensor xx_xx (GPa)"]) for row in rows) == 8
+    (folder / "all.csv").unlink()
+    assert "0 structures" in run(*arguments).stdout  # the table itself would be no structure file
+    assert run(*arguments, "--table", "all.db").exit_code == 2

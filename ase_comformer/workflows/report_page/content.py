@@ -153,7 +153,7 @@ def _part(content: ReportContent, name: str, compute: Callable[[], Any]) -> Any:
 def _predict(content: ReportContent, predictor: Predictor) -> None:
     names = [name for name in predictor.properties if name != "free_energy"]
     values, errors = predictor.evaluate_each(content.atoms, names)
-    content.errors = {name: str(error) for name, error in errors.items() if name not in _LEFT_OUT}
+    content.errors = {name: str(error) for name, error in errors.items() if not name.endswith(_UNCERTAINTY)}
     tensors = [name for name in values if name in names and tensor_property(name).rank > 0]
     shown = [name for name in tensors if not tensor_property(name).per_atom and name != "stress"]
     reported = predictor.symmetry_report(content.atoms, shown).properties if shown else {}

@@ -147,8 +147,9 @@ def _elements(content: ReportContent) -> list[tuple[str, int]]:
 
 def _tensors(content: ReportContent, scenes: dict[str, Any]) -> str:
     parts = [_tensor(part) for part in content.tensors if part.name not in ("forces", "stress", "energy")]
-    for name, message in content.errors.items():
-        parts.append(f'<h3>{text(_title(name))}</h3><p class="missing">Not predicted: {text(message)}</p>')
+    for message in dict.fromkeys(content.errors.values()):
+        names = ", ".join(_title(name) for name, other in content.errors.items() if other == message)
+        parts.append(f'<h3>{text(names)}</h3><p class="missing">Not predicted: {text(message)}</p>')
     dielectric, piezo = content.value("dielectric_tensor"), content.value("piezoelectric_tensor")
     views = []
     if dielectric is not None:
