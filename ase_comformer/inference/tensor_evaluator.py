@@ -111,7 +111,7 @@ class TensorEvaluator:
 
         networks = self.loaded.networks(tuple(names))
         with torch.inference_mode(), shielded_device(str(self.device)):
-            return self.loaded.ensemble.members(networks, batch_of, self.functional)
+            return self.loaded.ensemble.members(networks, batch_of, self.functional, self.loaded.model.entries)
 
     def _of_crystals(self, crystals: Sequence[PreparedCrystal], batched: dict[str, Tensor]) -> list[Result]:
         """Values (rows, ...) of a batch by crystal, those of atoms on the input atoms."""

@@ -34,6 +34,7 @@ class Ensemble:
         networks: Mapping[nn.Module, Sequence[str]],
         batch_of: Callable[[nn.Module], tuple[Hashable, CrystalGraph]],
         functional: str = "",
+        order: Callable[[str], Sequence[nn.Module]] | None = None,
     ) -> dict[str, Tensor]:
         """Property -> mean of the outputs of the networks that were asked for it, float64.
 
@@ -41,14 +42,17 @@ class Ensemble:
             networks: each with the properties it is asked for.
             batch_of: as ``members``.
             functional: as ``members``.
+            order: as ``members``.
         """
-        return {name: values.mean(0) for name, values in self.members(networks, batch_of, functional).items()}
+        found = self.members(networks, batch_of, functional, order)
+        return {name: values.mean(0) for name, values in found.items()}
 
     def members(
         self,
         networks: Mapping[nn.Module, Sequence[str]],
         batch_of: Callable[[nn.Module], tuple[Hashable, CrystalGraph]],
         functional: str = "",
+        order: Callable[[str], Sequence[nn.Module]] | None = None,
     ) -> dict[str, Tensor]:
         """Property -> outputs (networks, rows, ...) of the networks that were asked for it, float64.
 
@@ -58,6 +62,8 @@ class Ensemble:
             networks: each with the properties it is asked for.
             batch_of: gives the batch that a network reads, with a key that is the same for the same batch.
             functional: that networks with a choice are to follow; each property's own where empty.
+            order: networks of a property, the first of which settles open signs; that of ``networks`` where None,
+                which may depend on what else is asked for.
         """
         groups: dict[Hashable, list[nn.Module]] = {}
         for network, names in networks.items():
@@ -85,7 +91,10 @@ class Ensemble:
                 outputs = cast(Network, network)(graph, names, **shared)
                 for name, value in outputs.items():
                     found.setdefault(name, {})[network] = value.to(torch.float64)
-        return {name: _alike(name, [of[n] for n in networks if n in of]) for name, of in found.items()}
+        return {
+            name: _alike(name, [of[n] for n in (order(name) if order else networks) if n in of])
+            for name, of in found.items()
+        }
 
     def _stacking_key(self, network: nn.Module) -> Hashable:
         """Equal for networks that can be stacked, found once: it is a text of all arguments."""
