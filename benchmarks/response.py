@@ -149,7 +149,7 @@ def coverage(console: Console, found: dict[str, list[Labelled]], predictor: Pred
             for title, rows in parts.items():
                 part = [each for each, taken in zip(chosen, rows, strict=True) if taken]
                 sample = sample_of(entry, part, route, fitted.route, dict(fitted.elements))
-                bars = bar_of(bar, sample.scores)
+                bars = bar_of(bar, sample.scores, sample.unresolved)
                 cells = Coverage.of(sample.errors, bars, bar.factor_90, sample.sizes).cells()
                 table.add_row(name, route, f"{title}: {len(part)}", *cells.values())
     console.print(table)

@@ -99,11 +99,17 @@ def scores(entry: TensorProperty, evidence: Evidence, elements: Mapping[str, int
     return found
 
 
-def bar_of(bar: ErrorBar, found: Mapping[str, FloatArray]) -> FloatArray:
-    """Error bar, (1,) or (n,); a score that is missing counts as its mean over the fitted crystals."""
+def bar_of(bar: ErrorBar, found: Mapping[str, FloatArray], unresolved: Any = 0.0) -> FloatArray:
+    """Error bar, (1,) or (n,); a score that is missing counts as its mean over the fitted crystals.
+
+    Args:
+        bar: fitted.
+        found: scores.
+        unresolved: added in quadrature: what soft modes may hide, of which there are none among the labels.
+    """
     shape = next(iter(found.values())).shape
     total = np.full(shape, bar.coefficients[0])
     for name, mean, deviation, weight in zip(bar.scores, bar.mean, bar.deviation, bar.coefficients[1:], strict=True):
         if name in found:
             total = total + weight * (found[name] - mean) / deviation
-    return np.asarray(np.exp(total))
+    return np.asarray(np.hypot(np.exp(total), unresolved))

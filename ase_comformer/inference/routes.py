@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from ase_comformer.crystals.structures import structure_key
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, UnknownNameError
-from ase_comformer.inference.error_bars import Evidence, bar_of, scores, yardstick
+from ase_comformer.inference.error_bars import Evidence, bar_of, scores, sizes, yardstick
 from ase_comformer.inference.loaded_model import LoadedModel
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Result, RouteRecord
 from ase_comformer.inference.tensor_evaluator import TensorEvaluator
 from ase_comformer.models.calibration import RESPONSE_PARTS, RouteWeight
-from ase_comformer.physics.softness import ModeCouplings
+from ase_comformer.physics.softness import ModeCouplings, unresolved
 from ase_comformer.properties.entry import UNCERTAINTY
 from ase_comformer.properties.registry import base_of, tensor_property
 from ase_comformer.tensors.forms import to_cartesian
@@ -223,6 +223,7 @@ class Routes:
             record=RouteRecord(route=self.route, response_weight=round(share, 4), note=limits),
             difference=found - head,
             softest=couplings.softest(weight.acting),
+            unresolved=float(sizes(tensor_property(name), unresolved(response.blocks, weight.acting))[0]),
         )
 
     @staticmethod
@@ -251,7 +252,7 @@ class Routes:
             difference=routed.difference,
             softest=routed.softest,
         )
-        found = bar_of(bar, scores(entry, evidence, fitted.elements))
+        found = bar_of(bar, scores(entry, evidence, fitted.elements), routed.unresolved)
         relative = float((found / yardstick(entry, evidence.value)).max(initial=0.0))
         if relative > bar.warning_above:
             warn(
@@ -265,12 +266,13 @@ class Routes:
 
 @dataclass(frozen=True)
 class _Routed:
-    """A value, the record of its route, and where there was a response how the routes differ and how soft it is."""
+    """A value, the record of its route, and of a response how the routes differ, how soft it is, what that may hide."""
 
     value: Any
     record: RouteRecord | None = None
     difference: Any = None
     softest: float | None = None
+    unresolved: float = 0.0
 
 
 def _by_head(why: str) -> RouteRecord:

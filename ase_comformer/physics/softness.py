@@ -10,9 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from ase.units import GPa
 from numpy.typing import NDArray
 
-from ase_comformer.physics.response import ResponseBlocks, modes_of_force_constants
+from ase_comformer.physics.response import (
+    COULOMB_PER_SQUARE_METRE,
+    EPSILON_0,
+    ResponseBlocks,
+    modes_of_force_constants,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -20,6 +26,33 @@ FloatArray = NDArray[np.float64]
 CHARGE, STRAIN = 0.3, 1.0
 #: What the atoms have to follow for a tensor: a field, a strain or both.
 ACTING = ("field", "strain", "both")
+
+
+#: eV/A^2: a stiffness this small, or unstable by as much, could as well be this large.
+UNSURE = 0.02
+
+
+def unresolved(blocks: ResponseBlocks, acting: str) -> FloatArray:
+    """What damping leaves out of the response of soft and unstable modes, a bound on how wrong it may be.
+
+    The compliance 1 / max(|w|, ``UNSURE``) in place of the damped one, in the documented form and unit: of the static
+    dielectric tensor for "field" (3, 3), the elastic tensor for "strain" (6, 6), the piezoelectric tensor for "both"
+    (3, 6).
+
+    Args:
+        blocks: of the crystal, with Born charges where a field acts.
+        acting: one of ``ACTING``.
+    """
+    modes = modes_of_force_constants(blocks.force_constants)
+    missing = 1.0 / np.maximum(np.abs(modes.stiffness), UNSURE) - modes.compliance
+    strain = np.einsum("mnx,nxI->mI", modes.displacements, blocks.internal_strain)
+    if acting == "strain":
+        return np.einsum("m,mI,mJ->IJ", missing, strain, strain) / (blocks.volume * GPa)
+    assert blocks.born_effective_charges is not None
+    charge = np.einsum("mnx,nix->mi", modes.displacements, blocks.born_effective_charges)
+    if acting == "field":
+        return np.einsum("m,mi,mj->ij", missing, charge, charge) / (EPSILON_0 * blocks.volume)
+    return np.einsum("m,mi,mJ->iJ", missing, charge, strain) / blocks.volume * COULOMB_PER_SQUARE_METRE
 
 
 @dataclass(frozen=True)

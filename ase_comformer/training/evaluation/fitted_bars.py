@@ -38,6 +38,7 @@ class Sample:
         sizes: (k,) of the predictions, never below a tenth of the scale of the property.
         weights: (k,) of the errors: those of the atoms of a crystal add up to one.
         datasets: (k,) where labels come from.
+        unresolved: (k,) what soft modes may hide, or None.
     """
 
     errors: FloatArray
@@ -46,6 +47,7 @@ class Sample:
     sizes: FloatArray
     weights: FloatArray
     datasets: Sequence[str]
+    unresolved: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -83,23 +85,26 @@ def fit_bar(sample: Sample) -> Fitted:
         held_out[~inside] = np.exp(
             design[~inside] @ _coefficients(design[inside], errors[inside], sample.weights[inside])
         )
-    ratio = errors / held_out
-    bar_68, bar_90 = (weighted_quantile(ratio, sample.weights, share) for share in COVERAGES)
+    hidden = np.zeros(len(errors)) if sample.unresolved is None else sample.unresolved
+    beyond = np.sqrt(np.maximum(errors**2 - hidden**2, floor**2))
+    bar_68 = weighted_quantile(beyond / held_out, sample.weights, COVERAGES[0])
+    held_out = np.hypot(held_out * bar_68, hidden)
+    factor_90 = weighted_quantile(errors / held_out, sample.weights, COVERAGES[1])
     coefficients = _coefficients(design, errors, sample.weights)
     coefficients[0] += np.log(bar_68)
-    relative = held_out * bar_68 / sample.sizes
+    relative = held_out / sample.sizes
     counts = {name: int(np.sum([each == name for each in sample.datasets])) for name in dict.fromkeys(sample.datasets)}
     bar = ErrorBar(
         scores=names,
         mean=tuple(map(float, mean)),
         deviation=tuple(map(float, deviation)),
         coefficients=tuple(map(float, coefficients)),
-        factor_90=float(bar_90 / bar_68),
+        factor_90=float(factor_90),
         warning_above=float(weighted_quantile(relative, sample.weights, _UNUSUAL)),
         count=len(errors),
         datasets=counts,
     )
-    return Fitted(bar, held_out * bar_68)
+    return Fitted(bar, held_out)
 
 
 def weighted_quantile(values: FloatArray, weights: FloatArray, share: float) -> float:

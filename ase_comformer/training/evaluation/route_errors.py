@@ -18,7 +18,7 @@ from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.routes import MOST_ATOMS, aligned, weight_of
 from ase_comformer.models.calibration import RouteWeight
-from ase_comformer.physics.softness import ModeCouplings
+from ase_comformer.physics.softness import ModeCouplings, unresolved
 from ase_comformer.properties.entry import TensorProperty
 from ase_comformer.tensors.symmetry_report import project
 from ase_comformer.training.data.records import Record, load_records
@@ -51,6 +51,7 @@ class Labelled:
         gap, permittivity: eV and mean over directions, None where unknown.
         response: prediction by the response of the crystal, None without one.
         couplings, atoms, distance: of the response, see ``inference.routes.weight_of``.
+        unresolved: norm of what soft modes may hide (``physics.softness.unresolved``).
     """
 
     record: Record
@@ -63,6 +64,7 @@ class Labelled:
     couplings: ModeCouplings | None = None
     atoms: int = 0
     distance: float = 0.0
+    unresolved: float = 0.0
 
     def value(self, route: str, weight: RouteWeight | None) -> Any:
         """Prediction by a route."""
@@ -174,6 +176,7 @@ def _add_response(entry: TensorProperty, each: Labelled, predictor: Predictor, c
     each.response = project(entry.name, value, analyse_space_group(each.record.atoms, predictor.symprec))
     each.couplings = ModeCouplings.of(response.blocks)
     each.atoms, each.distance = len(mechanics.primitive), mechanics.distance
+    each.unresolved = float(sizes(entry, unresolved(response.blocks, entry.responds_to))[0])
 
 
 def fit_weight(entry: TensorProperty, labelled: Sequence[Labelled]) -> tuple[RouteWeight | None, list[RouteWeight]]:
@@ -250,7 +253,7 @@ def sample_of(
         weights: of the response, one for all or one by crystal.
         elements: see ``element_counts``.
     """
-    errors, table, formulas, size, share, datasets = [], [], [], [], [], []
+    errors, table, formulas, size, share, datasets, hidden = [], [], [], [], [], [], []
     for k, each in enumerate(labelled):
         if route != "head" and each.response is None:
             continue
@@ -269,6 +272,7 @@ def sample_of(
         table.append(scores(entry, evidence, elements))
         size.append(yardstick(entry, value))
         formulas += [each.record.formula] * len(found)
+        hidden.append(np.full(len(found), 0.0 if route == "head" else each.unresolved))
         share.append(np.full(len(found), 1.0 / len(found)))
         datasets += [each.record.extras["dataset"]] * len(found)
     names = dict.fromkeys(name for row in table for name in row)
@@ -277,7 +281,8 @@ def sample_of(
         name: _filled(np.concatenate([row.get(name, gap) for row, gap in zip(table, missing, strict=True)]))
         for name in names
     }
-    return Sample(np.concatenate(errors), joined, formulas, np.concatenate(size), np.concatenate(share), datasets)
+    joint = [np.concatenate(each) for each in (errors, size, share, hidden)]
+    return Sample(joint[0], joined, formulas, joint[1], joint[2], datasets, joint[3])
 
 
 def _filled(values: FloatArray) -> FloatArray:
