@@ -101,7 +101,8 @@ def compare(
         )
     predictor = predictor or Predictor(model=model, device=device)
     names = [name for name in found.tensors if name in predictor.properties]
-    result, errors = predictor.evaluate_each(atoms, names) if names else ({}, {})
+    asked = [*names, *(f"{name}_uncertainty" for name in names if f"{name}_uncertainty" in predictor.properties)]
+    result, errors = predictor.evaluate_each(atoms, asked) if names else ({}, {})
     rows = []
     for name, calculated in found.tensors.items():
         known = name in predictor.properties
