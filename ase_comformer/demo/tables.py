@@ -292,6 +292,7 @@ def _panels(rows: Sequence[Row]) -> list[ParityPanel]:
                 values[:, 1],
                 groups=[row.crystal for row in chosen],
                 hollow=[row.source is not None and row.source.kind == "experiment" for row in chosen],
+                labels=[f"{row.crystal} {row.label}" for row in chosen],
                 logarithmic=logarithmic,
             )
         )

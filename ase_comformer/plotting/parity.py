@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
+
+#: Outliers are named where they are off by this logarithm of a ratio, or by this share of the range; how many at most.
+OUTLIER_RATIO, OUTLIER_SHARE, MOST_OUTLIERS = 0.25, 0.08, 3
 
 
 @dataclass
@@ -36,6 +39,7 @@ class ParityPanel:
         groups: name of the group of each point (colour and legend); empty for one group.
         hollow: whether each point is drawn hollow; empty for none.
         errors: (n,) expected errors of the predicted values, drawn as bars; empty for none.
+        labels: (n,) what each point is, written beside those that are farthest off; empty for none.
         logarithmic: both axes; non-positive values are then left out.
         text: note inside the panel.
     """
@@ -49,6 +53,21 @@ class ParityPanel:
     logarithmic: bool = True
     text: str = ""
     errors: ArrayLike = ()
+    labels: Sequence[str] = ()
+
+    def outliers(self) -> list[tuple[float, float, str]]:
+        """Reference, predicted value and label of the points farthest from the diagonal of the panel, at most three."""
+        reference, predicted = (np.asarray(v, dtype=np.float64) for v in (self.reference, self.predicted))
+        if not len(self.labels):
+            return []
+        if self.logarithmic:
+            drawn = np.flatnonzero((reference > 0) & (predicted > 0))
+            distance, limit = np.abs(np.log(predicted[drawn] / reference[drawn])), OUTLIER_RATIO
+        else:
+            drawn = np.arange(len(reference))
+            distance, limit = np.abs(predicted - reference), OUTLIER_SHARE * np.ptp(np.r_[reference, predicted])
+        farthest = drawn[np.argsort(-distance, kind="stable")[: int(min(MOST_OUTLIERS, (distance > limit).sum()))]]
+        return [(float(reference[k]), float(predicted[k]), self.labels[k]) for k in farthest]
 
     def arrays(self) -> tuple[FloatArray, FloatArray, NDArray[np.str_], NDArray[np.bool_], FloatArray]:
         """Reference, predicted, groups, hollow and errors (zero where there are none) of the points that can be drawn.
@@ -184,6 +203,19 @@ def _draw(axis: Axes, panel: ParityPanel, colours: dict[str, str], reference_lab
         axis.plot([low, high], [low, high], color=GUIDE_COLOUR, linewidth=0.8, zorder=0)
         axis.set_xlim(low, high)
         axis.set_ylim(low, high)
+    for known, found, label in panel.outliers():
+        # away from the diagonal, and inwards near the edges
+        across = float(axis.transAxes.inverted().transform(axis.transData.transform((known, found)))[0])
+        left = across > 2 / 3 or (across > 1 / 3 and found > known)
+        shift, side = ((-5, 0), "right") if left else ((5, 0), "left")
+        place: dict[str, Any] = {
+            "xytext": shift,
+            "textcoords": "offset points",
+            "ha": side,
+            "va": "center",
+            "fontsize": 7,
+        }
+        axis.annotate(label, (known, found), **place)
     axis.set_aspect("equal", adjustable="box")
     unit = f" ({panel.unit})" if panel.unit else ""
     axis.set_title(panel.title)

@@ -110,3 +110,14 @@ def test_saved_returns_the_figure_without_a_path():
     with styled():
         figure, _ = new_figure()
     assert saved(figure, None) is figure
+
+
+def test_points_far_from_the_diagonal_are_named() -> None:
+    panel = ParityPanel(
+        "C", "GPa", [100.0, 200.0, 50.0], [101.0, 390.0, 20.0], labels=["MgO C11", "TiO2 C33", "SiO2 C14"]
+    )
+    assert panel.outliers() == [(50.0, 20.0, "SiO2 C14"), (200.0, 390.0, "TiO2 C33")]
+    (axis, *_) = panel_figure([panel]).axes
+    assert {text.get_text() for text in axis.texts} == {"SiO2 C14", "TiO2 C33"}
+    linear = ParityPanel("E", "eV", [-3.0, 0.0], [-2.9, 1.0], labels=["a", "b"], logarithmic=False)
+    assert [label for _, _, label in linear.outliers()] == ["b"]
