@@ -284,6 +284,10 @@ def imaginary_modes(phonon: Phonopy, supercell: NDArray[np.int64]) -> tuple[Imag
         supercell: (3, 3) integers, as ``Phonons.supercell``.
     """
     points = commensurate_points(supercell)
+    unstable = (_qpoints(phonon, points)["frequencies"] < -IMAGINARY).any(axis=1)
+    if not unstable.any():
+        return ()
+    points = points[unstable]
     found = _qpoints(phonon, points, with_eigenvectors=True)
     frequencies, vectors = found["frequencies"], found["eigenvectors"]
     modes = [

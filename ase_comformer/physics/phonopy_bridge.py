@@ -20,6 +20,8 @@ from ase_comformer.physics.supercell_force_constants import DisplacedCopy, Super
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
+#: e^2 / (4 pi eps0) in eV A, with the digits that phonopy writes to its files.
+NAC_FACTOR = round(ase.units.Hartree * ase.units.Bohr, 6)
 #: Forces (n, 3) in eV/A of each of several structures.
 Forces = Callable[[Sequence[Atoms]], Sequence[NDArray[np.float64]]]
 
@@ -80,7 +82,7 @@ def set_non_analytic_term(phonon: Phonopy, born: ArrayLike, dielectric: ArrayLik
     phonon.nac_params = {
         "born": np.asarray(born, dtype=np.float64),
         "dielectric": np.asarray(dielectric, dtype=np.float64),
-        "factor": ase.units.Hartree * ase.units.Bohr,  # e^2 / (4 pi eps0) in eV A
+        "factor": NAC_FACTOR,
     }
 
 
@@ -150,8 +152,9 @@ def born_lines(born: ArrayLike, dielectric: ArrayLike, inequivalent: Sequence[in
         inequivalent: atoms, the first of each orbit, in the order of phonopy.
     """
     charges = np.asarray(born, dtype=np.float64)
-    factor = ase.units.Hartree * ase.units.Bohr
-    lines = [f"{factor:.12f}  # e^2 / (4 pi eps0) in eV A; then the dielectric tensor and Born charges (e) of atoms "]
+    lines = [
+        f"{NAC_FACTOR:.6f}  # e^2 / (4 pi eps0) in eV A; then the dielectric tensor and Born charges (e) of atoms "
+    ]
     lines[0] += " ".join(str(atom + 1) for atom in inequivalent)
     tensors = [np.asarray(dielectric, dtype=np.float64), *(charges[atom] for atom in inequivalent)]
     lines += [" ".join(f"{value:19.14f}" for value in tensor.ravel()) for tensor in tensors]

@@ -214,9 +214,9 @@ def _phonopy(
 ) -> Phonopy:
     phonon, symmetry = phonopy_of_group(group, matrix)
     copies = symmetry.displaced_copies(displacement)
-    set_forces(phonon, symmetry, copies, forces_of_symmetric(predictor, [copy.group for copy in copies]))
-    if tensors is not None:
+    if tensors is not None:  # first: phonopy prepares its dynamical matrix whenever either changes
         set_non_analytic_term(phonon, *tensors)
+    set_forces(phonon, symmetry, copies, forces_of_symmetric(predictor, [copy.group for copy in copies]))
     return phonon
 
 
