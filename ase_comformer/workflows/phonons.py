@@ -257,15 +257,28 @@ def _screening(group: SpaceGroup, predictor: Predictor) -> tuple[tuple[FloatArra
     missing = [name for name in _ELECTRIC if name not in predictor.properties]
     if missing:
         return None, f"is given to a model without {' and '.join(missing)}"
+    if metal := why_metallic(group.primitive, _gap(group, predictor)):
+        return None, metal
     try:
-        gap = predictor.evaluate(group.primitive, [GAP])[GAP] if GAP in predictor.properties else None
-        if metal := why_metallic(group.primitive, gap):
-            return None, metal
-        found = predictor.evaluate(group.primitive, _ELECTRIC)
+        charges, dielectric = _charges(group, predictor)
     except (UnknownElementError, InvalidStructureError) as error:
         return None, f"has no charges: {error}"
-    charges, dielectric = (found[name] for name in _ELECTRIC)
     return (None if np.abs(charges).max() < _NO_CHARGE else (charges, dielectric)), ""
+
+
+def _charges(group: SpaceGroup, predictor: Predictor) -> tuple[FloatArray, FloatArray]:
+    found = predictor.evaluate(group.primitive, _ELECTRIC)
+    return found[_ELECTRIC[0]], found[_ELECTRIC[1]]
+
+
+def _gap(group: SpaceGroup, predictor: Predictor) -> float | None:
+    """Predicted band gap in eV, None where the model knows none: then elements decide."""
+    if GAP not in predictor.properties:
+        return None
+    try:
+        return float(predictor.evaluate(group.primitive, [GAP])[GAP])
+    except (UnknownElementError, InvalidStructureError):
+        return None
 
 
 def _at_other_volumes(
@@ -277,7 +290,5 @@ def _at_other_volumes(
         atoms = group.primitive.copy()
         atoms.set_cell(atoms.cell.array * np.exp(sign * VOLUME_STEP / 6), scale_atoms=True)
         scaled, _ = at_rest(analyse_space_group(atoms, 1e-4), predictor, cell=False, fmax=fmax)
-        made.append(
-            _phonopy(scaled, matrix, predictor, displacement, _screening(scaled, predictor)[0] if nac else None)
-        )
+        made.append(_phonopy(scaled, matrix, predictor, displacement, _charges(scaled, predictor) if nac else None))
     return made[0], made[1]
