@@ -38,6 +38,7 @@ class Screening:
         computed: structures of this run, failed ones included.
         known: structures that earlier runs have done.
         failures: (source, message) of structures of this run for which nothing could be computed.
+        incomplete: (source, messages by property) of those that lack some properties.
         seconds: wall-clock time of the computation, start of the workers included.
     """
 
@@ -45,6 +46,7 @@ class Screening:
     computed: int = 0
     known: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    incomplete: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -138,6 +140,9 @@ def screen(
                 write_shard(result.folder, query, rows)
                 result.computed += len(rows)
                 result.failures += [(row["source"], row["error"]) for row in rows if row["error"]]
+                result.incomplete += [
+                    (row["source"], row["errors"]) for row in rows if row["errors"] and not row["error"]
+                ]
                 if progress is not None:
                     progress(len(rows))
         result.seconds = time.perf_counter() - began

@@ -66,6 +66,7 @@ def test_table_has_what_predict_returns_and_reasons_for_the_rest(files, tmp_path
         "empty.cif", "many.extxyz@13", "many.extxyz@7",
     ]  # fmt: skip
     assert all(row["fingerprint"] == load_model(tiny_model).fingerprint for row in table)
+    assert result.incomplete == []  # only tensors and formation energies were asked for
     (expected,) = predict([salts(5)[4]], NAMES, model=tiny_model)
     (row,) = [row for row in table if row["source"].endswith("many.extxyz@4")]
     np.testing.assert_allclose(row["elastic_tensor"], expected["elastic_tensor"], atol=1e-4)
@@ -205,3 +206,17 @@ def test_files_are_hashed_by_content(tmp_path):
     ase.io.write(tmp_path / "b.cif", bulk("NaCl", "rocksalt", a=5.6))
     first, second = chunk_module.iter_sources([tmp_path / "a.cif", tmp_path / "b.cif"])
     assert chunk_module.structure_hash(first) == chunk_module.structure_hash(second)
+
+
+def test_what_lacks_some_properties_is_counted_apart(tmp_path):
+    water = Atoms("OH2", [[0, 0, 0], [0, 0.76, 0.59], [0, -0.76, 0.59]])
+    ase.io.write(tmp_path / "mixed.extxyz", [water, *salts(1)])
+    result = screen([tmp_path / "mixed.extxyz"], tmp_path / "out", ["energy", "dielectric_tensor"])
+    assert result.failures == []
+    ((source, messages),) = result.incomplete
+    assert source.endswith("@0")
+    assert "dielectric_tensor" in json.loads(messages)
+    first, second = read_screen(tmp_path / "out")
+    assert "dielectric_tensor" not in first
+    assert first["energy"] < 0
+    assert second["dielectric_tensor"].shape == (3, 3)

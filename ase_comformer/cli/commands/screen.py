@@ -25,6 +25,8 @@ from ase_comformer.inference.settings import BATCH_SIZE, DEFAULTS
 
 #: Failures that are listed; all are in the table.
 MOST_FAILURES = 20
+#: Characters of a message that are shown.
+LONGEST = 200
 
 
 def screen(
@@ -83,14 +85,16 @@ def screen(
         print_json({**vars(result), "folder": str(result.folder), "per_second": result.per_second})
         return
     shown = console()
-    for source, message in result.failures[:MOST_FAILURES]:
-        complain(f"{source}: {message}")
-    if len(result.failures) > MOST_FAILURES:
-        complain(f"and {len(result.failures) - MOST_FAILURES} more, all in the table")
+    problems = [*result.failures, *((source, f"lacks {errors}") for source, errors in result.incomplete)]
+    for source, message in problems[:MOST_FAILURES]:
+        complain(f"{source}: {message if len(message) <= LONGEST else message[:LONGEST] + ' ...'}")
+    if len(problems) > MOST_FAILURES:
+        complain(f"and {len(problems) - MOST_FAILURES} more, all in the table")
     rate = result.per_second
     shown.print(
         f"{result.computed} structures in {result.seconds:.1f} s ({rate:.1f} per second), of which "
-        f"{len(result.failures)} failed; {result.known} were done before. Table: {result.folder}",
+        f"{len(result.failures)} failed and {len(result.incomplete)} lack some properties; {result.known} were done "
+        f"before. Table: {result.folder}",
         markup=False,
         highlight=False,
     )
