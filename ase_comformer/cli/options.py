@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-File = Annotated[Path, typer.Argument(help="Structure file that ASE reads (CIF, POSCAR, extxyz, ...), or FILE@INDEX.")]
 Files = Annotated[
     list[str],
     typer.Argument(
@@ -16,7 +15,10 @@ Files = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", help="Also write the results here; the ending gives the format.", show_default=False
+        "--output",
+        "-o",
+        help="Also write the results here: .csv, .jsonl, .extxyz, .db or .parquet.",
+        show_default=False,
     ),
 ]
 Index = Annotated[

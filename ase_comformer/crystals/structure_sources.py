@@ -18,8 +18,8 @@ from ase_comformer.errors import UnreadableFileError
 
 #: Files of a folder that are taken for structures: by ending, or by the beginning of the name.
 SUFFIXES = frozenset({
-    ".aims", ".cell", ".cfg", ".cif", ".cml", ".db", ".extxyz", ".gen", ".json", ".poscar", ".res", ".traj", ".vasp",
-    ".xsd", ".xsf", ".xtl", ".xyz",
+    ".aims", ".aselmdb", ".cell", ".cfg", ".cif", ".cml", ".db", ".extxyz", ".gen", ".json", ".poscar", ".res", ".traj",
+    ".vasp", ".xsd", ".xsf", ".xtl", ".xyz",
 })  # fmt: skip
 PREFIXES = ("POSCAR", "CONTCAR")
 #: Files of many structures that are read as they are consumed.
