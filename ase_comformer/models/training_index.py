@@ -87,7 +87,8 @@ def in_training(atoms: Atoms, model: str | Path = "default") -> InTraining:
     key = crystal_key(atoms) if atoms.pbc.all() and atoms.cell.rank == 3 else None
     formulas = index.datasets("formulas", formula_key(atoms.numbers))
     crystals = index.datasets("crystals", key) if key is not None else frozenset()
-    trained_on = _trained_on(path)
+    stamps = tuple((card.name, card.stat().st_mtime_ns) for card in sorted(path.parent.glob("*.json")))
+    trained_on = _trained_on(path, stamps)
     return InTraining(
         reduced_formula(atoms.numbers),
         {name: tuple(sorted(sets & formulas)) for name, sets in trained_on.items()},
@@ -95,8 +96,9 @@ def in_training(atoms: Atoms, model: str | Path = "default") -> InTraining:
     )
 
 
-def _trained_on(path: Path) -> dict[str, frozenset[str]]:
-    """Data sets that any network behind a property was trained on, by property."""
+@functools.lru_cache(maxsize=8)
+def _trained_on(path: Path, stamps: tuple[tuple[str, int], ...]) -> dict[str, frozenset[str]]:
+    """Data sets that any network behind a property was trained on, by property; read again where a card is replaced."""
     card = model_card(path)
     members = card.get("members") or {name: [card["name"]] for name in card["properties"]}
     found = {}

@@ -72,7 +72,12 @@ class Row:
 
 
 def predict_sources(
-    predictor: Predictor, sources: Iterable[Source], names: Sequence[str], *, batch_size: int = BATCH_SIZE
+    predictor: Predictor,
+    sources: Iterable[Source],
+    names: Sequence[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    with_training: bool = True,
 ) -> Iterator[Row]:
     """Predict properties of a stream of named structures, in their order and in constant memory.
 
@@ -81,6 +86,7 @@ def predict_sources(
         sources: see ``crystals.structure_sources.iter_sources``; those with an error become rows with one.
         names: properties.
         batch_size: structures evaluated together.
+        with_training: say of each structure whether a network was trained on it, which takes milliseconds.
 
     Example:
         >>> from ase.build import bulk
@@ -98,13 +104,13 @@ def predict_sources(
 
     for result in predictor.predict_iter(readable(), names, batch_size=batch_size):
         while waiting[0].atoms is None:
-            yield _row(waiting.popleft(), {}, predictor)
-        yield _row(waiting.popleft(), result, predictor)
+            yield _row(waiting.popleft(), {}, predictor, with_training)
+        yield _row(waiting.popleft(), result, predictor, with_training)
     while waiting:
-        yield _row(waiting.popleft(), {}, predictor)
+        yield _row(waiting.popleft(), {}, predictor, with_training)
 
 
-def _row(source: Source, result: Result, predictor: Predictor) -> Row:
+def _row(source: Source, result: Result, predictor: Predictor, with_training: bool) -> Row:
     if source.atoms is None:
         assert source.error is not None
         return Row(source.name, error=message_of(source.error))
@@ -117,7 +123,7 @@ def _row(source: Source, result: Result, predictor: Predictor) -> Row:
         values={name: value for name, value in result.items() if name not in METADATA},
         status=result.get("status", ""),
         routes=result.get("routes"),
-        training=_training(source.atoms, predictor),
+        training=_training(source.atoms, predictor) if with_training else "",
         errors=result.get("errors"),
         error=result.get("error", ""),
         atoms=source.atoms,

@@ -125,7 +125,8 @@ def evaluate_chunk(chunk: Chunk, query: Query, batch_size: int, in_worker: bool 
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the table has a status for what they say of single structures
-        rows = list(predict_sources(predictor, new(), tuple(query.properties), batch_size=batch_size))
+        names = tuple(query.properties)
+        rows = list(predict_sources(predictor, new(), names, batch_size=batch_size, with_training=False))
     return [_record(row, digest, query) for row, digest in zip(rows, hashes, strict=True)]
 
 
