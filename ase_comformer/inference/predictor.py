@@ -283,7 +283,7 @@ class Predictor:
                 result.update((name, values[name]) for name in of_potential)
         if own:
             evaluated = self.tensors.evaluate_with_gaps(crystals, self.routes.heads(own))
-            further = self.routes.evidence(crystals, own)
+            further = self.routes.evidence(crystals, own, [values for values, _ in evaluated])
             for crystal, result, (values, gap), known in zip(crystals, results, evaluated, further, strict=True):
                 result.update(self.routes.complete(crystal, own, values, known, self.notices.warn))
                 if "formation_energy" in values:

@@ -97,23 +97,38 @@ class Routes:
         """Properties of networks that ``names`` are made of."""
         return tuple(dict.fromkeys(map(base_of, names)))
 
-    def evidence(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Known]:
-        """What the error bars among ``names`` need to know of each crystal; nothing where there are none."""
+    def evidence(
+        self, crystals: Sequence[PreparedCrystal], names: Sequence[str], heads: Sequence[Result] = ()
+    ) -> list[Known]:
+        """What the error bars among ``names`` need to know of each crystal; nothing where there are none.
+
+        Args:
+            crystals: prepared.
+            names: properties and error bars.
+            heads: what networks have said of each crystal, so that it is not asked again.
+        """
         bases = [base_of(name) for name in names if base_of(name) != name]
         if not bases:
             return [Known({}) for _ in crystals]
         spreads = self._tensors.spreads(crystals, bases)
         further: dict[str, list[Any]] = {}
         for name in (_GAP, _PERMITTIVITY):
-            further[name] = [None] * len(crystals)
+            further[name] = [each.get(name) for each in heads] or [None] * len(crystals)
             if name not in self._loaded.model.members:
                 continue
             covered = self._loaded.covered(name)
-            rows = [k for k, each in enumerate(crystals) if covered.issuperset(each.atoms.numbers.tolist())]
+            rows = [
+                k
+                for k, each in enumerate(crystals)
+                if further[name][k] is None and covered.issuperset(each.atoms.numbers.tolist())
+            ]
             if rows:
                 found = self._tensors.evaluate([crystals[k] for k in rows], (name,))
                 for k, values in zip(rows, found, strict=True):
-                    further[name][k] = float(np.trace(values[name])) / 3 if name == _PERMITTIVITY else values[name]
+                    further[name][k] = values[name]
+        further[_PERMITTIVITY] = [
+            None if tensor is None else float(np.trace(tensor)) / 3 for tensor in further[_PERMITTIVITY]
+        ]
         return [Known(*each) for each in zip(spreads, further[_GAP], further[_PERMITTIVITY], strict=True)]
 
     def complete(
