@@ -87,6 +87,7 @@ def scores(entry: TensorProperty, evidence: Evidence, elements: Mapping[str, int
         "size": np.log10(size),
         "spread": np.log10(np.broadcast_to(evidence.spread, size.shape) / size + _RELATIVE),
         "rarity": -np.log10(1.0 + rarest),
+        "elements": np.full_like(size, np.log10(len(set(evidence.numbers.tolist())))),
     }
     if evidence.gap is not None:
         found["gap"] = np.full_like(size, np.log10(max(evidence.gap, 0.0) + _GAP))
@@ -112,4 +113,18 @@ def bar_of(bar: ErrorBar, found: Mapping[str, FloatArray], unresolved: Any = 0.0
     for name, mean, deviation, weight in zip(bar.scores, bar.mean, bar.deviation, bar.coefficients[1:], strict=True):
         if name in found:
             total = total + weight * (found[name] - mean) / deviation
+    if "gap" in found:
+        total = total + np.log(bar.small_gap_factor) * closeness(found["gap"])
     return np.asarray(np.hypot(np.exp(total), unresolved))
+
+
+def closeness(gap_score: FloatArray) -> FloatArray:
+    """How much a crystal counts as one of small gap, from its score: one without a gap, half at 1 eV, zero far above.
+
+    Example:
+        >>> import numpy as np
+        >>> closeness(np.log10([0.1, 1.1, 5.1])).round(2)
+        array([1. , 0.5, 0. ])
+    """
+    gap = 10.0**gap_score - _GAP
+    return np.asarray(1.0 / (1.0 + np.maximum(gap, 0.0) ** 4))

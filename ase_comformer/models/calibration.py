@@ -62,6 +62,7 @@ class ErrorBar:
         warning_above: relative to the prediction (or to its scale where that is larger), beyond which a bar is a
             warning: where one in twenty of the crystals it was fitted on lies.
         count: errors it was fitted on.
+        small_gap_factor: of bars of crystals without a gap, whose errors the scores alone do not hold.
         datasets: where they come from, ``{data set: count}``.
     """
 
@@ -72,6 +73,7 @@ class ErrorBar:
     factor_90: float
     warning_above: float
     count: int
+    small_gap_factor: float = 1.0
     datasets: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from ase_comformer.inference.error_bars import closeness
 from ase_comformer.models.calibration import ErrorBar
 
 FloatArray = NDArray[np.float64]
@@ -23,6 +24,8 @@ IntArray = NDArray[np.int64]
 COVERAGES = (0.68, 0.90)
 #: Strength of the ridge, in errors: coefficients of standardised scores are pulled to zero as by that many.
 _RIDGE = 3.0
+#: Formulas of small gap that tell of a factor of their own, and the largest factor.
+_FEWEST_OF_GROUP, _LARGEST_FACTOR = 12, 5.0
 #: Share of bars above which a warning says so.
 _UNUSUAL = 0.95
 
@@ -86,6 +89,9 @@ def fit_bar(sample: Sample) -> Fitted:
             design[~inside] @ _coefficients(design[inside], errors[inside], sample.weights[inside])
         )
     hidden = np.zeros(len(errors)) if sample.unresolved is None else sample.unresolved
+    small_gap = _small_gap_factor(errors, np.hypot(held_out, hidden), sample)
+    if "gap" in sample.scores:
+        held_out *= small_gap ** closeness(sample.scores["gap"])
     beyond = np.sqrt(np.maximum(errors**2 - hidden**2, floor**2))
     bar_68 = weighted_quantile(beyond / held_out, sample.weights, COVERAGES[0])
     held_out = np.hypot(held_out * bar_68, hidden)
@@ -102,9 +108,22 @@ def fit_bar(sample: Sample) -> Fitted:
         factor_90=float(factor_90),
         warning_above=float(weighted_quantile(relative, sample.weights, _UNUSUAL)),
         count=len(errors),
+        small_gap_factor=small_gap,
         datasets=counts,
     )
     return Fitted(bar, held_out)
+
+
+def _small_gap_factor(errors: FloatArray, bars: FloatArray, sample: Sample) -> float:
+    """How much larger the 90 % quantile of error / bar is for crystals of small gap than for others, at least one."""
+    if "gap" not in sample.scores:
+        return 1.0
+    small = closeness(sample.scores["gap"]) > 0.5
+    if len({formula for formula, chosen in zip(sample.formulas, small, strict=True) if chosen}) < _FEWEST_OF_GROUP:
+        return 1.0
+    ratio, weights = errors / bars, sample.weights
+    inside, outside = (weighted_quantile(ratio[part], weights[part], COVERAGES[1]) for part in (small, ~small))
+    return float(np.clip(inside / outside, 1.0, _LARGEST_FACTOR))
 
 
 def weighted_quantile(values: FloatArray, weights: FloatArray, share: float) -> float:

@@ -58,3 +58,21 @@ def test_quantiles_are_conformal() -> None:
     values = np.arange(1.0, 100.0)
     assert weighted_quantile(values, np.ones(99), 0.9) == 90.0
     assert weighted_quantile(values, np.ones(99), 0.999) == 99.0
+
+
+def test_crystals_of_small_gap_get_larger_bars_where_their_errors_are_larger() -> None:
+    random = np.random.default_rng(2)
+    gap = np.abs(random.normal(scale=3.0, size=2000))
+    errors = np.abs(random.normal(size=2000)) * np.where(gap < 1.0, 6.0, 1.0) ** (random.random(2000) < 0.5)
+    given = Sample(
+        errors,
+        {"gap": np.log10(gap + 0.1)},
+        [f"H{k}O" for k in range(2000)],
+        np.ones(2000),
+        np.ones(2000),
+        ["x"] * 2000,
+    )
+    bar = fit_bar(given).bar
+    covered = errors <= bar.factor_90 * bar_of(bar, given.scores)
+    assert covered[gap < 0.7].mean() > 0.84
+    assert covered.mean() == pytest.approx(0.9, abs=0.02)
