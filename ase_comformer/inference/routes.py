@@ -273,8 +273,8 @@ class Routes:
             warn(
                 f"uncertain {name} {hash(structure_key(crystal.atoms))}",
                 f"{crystal.atoms.get_chemical_formula()}: the expected error of {name} is {found.max():.3g} "
-                f"{entry.unit}, more than that of 19 in 20 crystals that it was calibrated on (relative to "
-                f"{'its size' if entry.rank else 'its scale'}: {relative:.2g} against {bar.warning_above:.2g}).",
+                f"{entry.unit}, {relative:.2g} times {'its size' if entry.rank else entry.unit}; few crystals have "
+                f"more than {bar.warning_above:.2g}.",
             )
         return found if entry.per_atom else float(found[0])
 

@@ -59,8 +59,8 @@ class ErrorBar:
         deviation: of each score.
         coefficients: (1 + scores); the result is what 68 % of errors stay below.
         factor_90: times it is what 90 % stay below.
-        warning_above: relative to the prediction (or to its scale where that is larger), beyond which a bar is a
-            warning: where one in twenty of the crystals it was fitted on lies.
+        warning_above: relative to the size of a tensor (of a number: to its scale), beyond which a bar is a warning:
+            where one in twenty of the crystals it was fitted on lies, and twice the size at most.
         count: errors it was fitted on.
         small_gap_factor: of bars of crystals without a gap, whose errors the scores alone do not hold.
         datasets: where they come from, ``{data set: count}``.

@@ -28,6 +28,8 @@ _RIDGE = 3.0
 _FEWEST_OF_GROUP, _LARGEST_FACTOR = 12, 5.0
 #: Share of bars above which a warning says so.
 _UNUSUAL = 0.95
+#: Bar relative to the size of a tensor above which a warning says so in any case.
+_HOPELESS = 2.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def fit_bar(sample: Sample) -> Fitted:
         deviation=tuple(map(float, deviation)),
         coefficients=tuple(map(float, coefficients)),
         factor_90=float(factor_90),
-        warning_above=float(weighted_quantile(relative, sample.weights, _UNUSUAL)),
+        warning_above=min(float(weighted_quantile(relative, sample.weights, _UNUSUAL)), _HOPELESS),
         count=len(errors),
         small_gap_factor=small_gap,
         datasets=counts,
