@@ -47,8 +47,8 @@ def interval(
             return None
         found.append(metrics)
     tail = (1 - SHARE) / 2
-    first: Any = found[0]
-    low, high = (dataclasses.replace(first, **_quantiles(found, level)) for level in (tail, 1 - tail))
+    whole: Any = measure(records, predictions)  # whose counts stay
+    low, high = (dataclasses.replace(whole, **_quantiles(found, level)) for level in (tail, 1 - tail))
     return low, high
 
 
