@@ -101,10 +101,14 @@ def accuracy(console: Console, found: dict[str, list[Labelled]], predictor: Pred
             labelled = [each for each in labelled if cartesian_norm(each.readings[0][None])[0] > PIEZO_THRESHOLD]
         with_response = [each for each in labelled if each.couplings is not None]
         stiff = [each for each in with_response if each.couplings.softest(entry.responds_to) > STIFF]
-        groups = [("all", labelled), ("with a response", with_response), (f"softest mode > {STIFF:g}", stiff)]
+        datasets = dict.fromkeys(str(each.record.extras["dataset"]) for each in labelled)
+        groups = [("all", labelled)]
+        for dataset in datasets if len(datasets) > 1 else ():
+            groups.append((dataset, [each for each in labelled if each.record.extras["dataset"] == dataset]))
+        groups += [("with a response", with_response), (f"softest mode > {STIFF:g}", stiff)]
         for title, chosen in groups:
             for route in ROUTES:
-                if title == "all" and route == "response":
+                if route == "response" and any(each.couplings is None for each in chosen):
                     continue
                 rows = rows_of(entry, chosen, route, predictor)
                 cells = [interval(rows, below(limit)) for limit in (0.25, 0.1, 0.05)]
@@ -180,7 +184,7 @@ def main() -> None:
     given = made.parse_args()
     one_thread()
     warnings.simplefilter("ignore", UserWarning)
-    console, clock = prepare_console(160), Clock()
+    console, clock = prepare_console(220), Clock()
     predictor = Predictor(model=given.model, dtype="float64")
     cache = ResponseCache(given.cache, predictor)
     names = [name for name in predictor.model.members if tensor_property(name).route == "head"]
