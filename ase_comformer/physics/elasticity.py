@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.crystals.structures import bare
+from ase_comformer.tensors.forms import rotate
 from ase_comformer.tensors.symmetry_report import project
 from ase_comformer.tensors.voigt import VOIGT_LABELS, mandel_to_voigt, voigt_to_cartesian, voigt_to_mandel
 
@@ -124,11 +125,15 @@ def elastic_tensor_from_stress(
     return ElasticFit(tensor, tuple(VOIGT_LABELS[column] for column in columns), misfit, rest, tuple(unrelaxed))
 
 
-def strained_pairs(atoms: Atoms, column: int, magnitudes: Iterable[float]) -> Iterator[tuple[float, Atoms]]:
-    """Yield crystals strained by + and - each magnitude of one Voigt component."""
+def strained_pairs(
+    atoms: Atoms, column: int, magnitudes: Iterable[float], axes: FloatArray | None = None
+) -> Iterator[tuple[float, Atoms]]:
+    """Yield crystals strained by + and - each magnitude of one Voigt component, along orthonormal axes (3, 3), rows."""
     unit = np.zeros(6)
     unit[column] = 1.0
     direction = voigt_to_cartesian(unit, "strain")
+    if axes is not None:
+        direction = axes.T @ direction @ axes
     for magnitude in magnitudes:
         for signed in (float(magnitude), -float(magnitude)):
             strained = bare(atoms)
@@ -136,10 +141,17 @@ def strained_pairs(atoms: Atoms, column: int, magnitudes: Iterable[float]) -> It
             yield signed, strained
 
 
-def allowed_stiffness_tensors(group: SpaceGroup | None) -> FloatArray:
-    """(K, 6, 6) orthonormal basis, in Mandel form, of the elastic tensors that the group allows."""
+def allowed_stiffness_tensors(group: SpaceGroup | None, axes: FloatArray | None = None) -> FloatArray:
+    """(K, 6, 6) orthonormal basis, in Mandel form, of the elastic tensors that the group allows.
+
+    Their components are along orthonormal ``axes`` (3, 3), rows, the Cartesian ones where None.
+    """
     units = mandel_to_voigt(np.eye(36).reshape(36, 6, 6), "stiffness")
-    allowed = (units + units.swapaxes(1, 2)) / 2 if group is None else project("elastic_tensor", units, group)
+    allowed = (units + units.swapaxes(1, 2)) / 2
+    if group is not None:
+        turn = np.eye(3) if axes is None else axes
+        in_space = rotate(allowed, turn.T, "elastic_tensor")
+        allowed = rotate(project("elastic_tensor", in_space, group), turn, "elastic_tensor")
     projector = voigt_to_mandel(allowed, "stiffness").reshape(36, 36)
     values, vectors = np.linalg.eigh((projector + projector.T) / 2)
     return vectors[:, values > 0.5].T.reshape(-1, 6, 6)

@@ -26,6 +26,7 @@ from ase_comformer.physics.elasticity import (
     strained_pairs,
 )
 from ase_comformer.physics.response import ResponseBlocks
+from ase_comformer.tensors.forms import rotate
 
 FloatArray = NDArray[np.float64]
 
@@ -74,15 +75,16 @@ def response_blocks(
             moved = primitive.copy()
             moved.positions[step.atom] += sign * displacement * step.direction
             structures.append(moved)
-    basis = allowed_stiffness_tensors(group)
+    axes = _axes_of_cell(primitive.cell.array)
+    basis = allowed_stiffness_tensors(group, axes)
     columns = independent_strains(basis)
-    strained = [pair for column in columns for pair in strained_pairs(primitive, column, [strain])]
+    strained = [pair for column in columns for pair in strained_pairs(primitive, column, [strain], axes)]
     results = list(evaluate([*structures, *(atoms for _, atoms in strained)]))
     slopes = np.zeros((6, 6))
     for k, column in enumerate(columns):
         plus, minus = (results[len(structures) + 2 * k + i][1] for i in (0, 1))
-        slopes[:, column] = (plus - minus) / (2 * strain * GPa)
-    clamped, _ = fit_stiffness(slopes, basis, columns)
+        slopes[:, column] = rotate(plus - minus, axes, "stress") / (2 * strain * GPa)
+    clamped = rotate(fit_stiffness(slopes, basis, columns)[0], axes.T, "elastic_tensor")
     forces, stresses = _derivatives(group, steps, results[: len(structures)], displacement)
     count = len(primitive)
     # forces and stresses of all atoms: (p, 3) force on b and (3, 3) stress per displacement of atom a along k
@@ -96,6 +98,11 @@ def response_blocks(
     flat = constants.reshape(3 * count, 3 * count)
     constants = ((flat + flat.T) / 2).reshape(count, 3, count, 3)
     return ResponseBlocks(primitive.cell.volume, _without_translations(constants), _without_mean(internal), clamped)
+
+
+def _axes_of_cell(cell: FloatArray) -> FloatArray:
+    """Orthonormal rows (3, 3) that turn with the cell, and with them strains and what is left of errors."""
+    return np.linalg.qr(cell.T)[0].T
 
 
 def independent_displacements(group: SpaceGroup, *, prefer_symmetric: bool = False) -> list[_Step]:

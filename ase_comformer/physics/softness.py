@@ -28,6 +28,8 @@ CHARGE, STRAIN = 0.3, 1.0
 ACTING = ("field", "strain", "both")
 
 
+#: Factors of Voigt components that make their norm that of the full tensor, which no rotation changes.
+_FROBENIUS = np.sqrt([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 #: eV/A^2: a stiffness this small, or unstable by as much, could as well be this large.
 UNSURE = 0.02
 
@@ -62,7 +64,7 @@ class ModeCouplings:
     Attributes:
         stiffness: (m,) eV/A^2, without the translations, negative for unstable modes.
         charge: (m,) e, length of the mode effective charge; zeros where Born charges are missing.
-        strain: (m,) eV/A, norm of the coupling to homogeneous strain.
+        strain: (m,) eV/A, Frobenius norm of the coupling to homogeneous strain.
     """
 
     stiffness: FloatArray
@@ -73,7 +75,7 @@ class ModeCouplings:
     def of(cls, blocks: ResponseBlocks) -> ModeCouplings:
         """Project the couplings of a crystal's atoms onto its modes."""
         modes = modes_of_force_constants(blocks.force_constants)
-        strain = np.einsum("mnx,nxI->mI", modes.displacements, blocks.internal_strain)
+        strain = np.einsum("mnx,nxI->mI", modes.displacements, blocks.internal_strain * _FROBENIUS)
         charge = np.zeros((len(strain), 3))
         if blocks.born_effective_charges is not None:
             charge = np.einsum("mnx,nix->mi", modes.displacements, blocks.born_effective_charges)

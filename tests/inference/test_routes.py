@@ -11,6 +11,8 @@ from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.routes import aligned, weight_of
 from ase_comformer.models.calibration import RouteWeight
 from ase_comformer.physics.softness import ModeCouplings
+from ase_comformer.tensors.forms import rotate
+from ase_comformer.testing import rotate_atoms
 
 RELAXED_ION = ("static_dielectric_tensor", "elastic_tensor", "piezoelectric_tensor")
 
@@ -51,6 +53,17 @@ def test_tensors_by_response_obey_their_identity(nitride: Atoms) -> None:
     found = predictor.evaluate(nitride, RELAXED_ION)
     d = predictor.routes.response(predictor._prepared(nitride)).tensors.piezoelectric_strain_tensor
     np.testing.assert_allclose(d @ found["elastic_tensor"] * 1e-3, found["piezoelectric_tensor"], atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("route", ["head", "response", "combined"])
+def test_tensors_of_every_route_turn_with_the_crystal(route: str, nitride: Atoms) -> None:
+    predictor = Predictor(route=route, dtype="float64")
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    first = predictor.evaluate(nitride, RELAXED_ION)
+    second = predictor.evaluate(rotate_atoms(nitride, rotation), RELAXED_ION)
+    for name in RELAXED_ION:
+        expected = rotate(first[name], rotation, name)
+        np.testing.assert_allclose(second[name], expected, atol=1e-9 * np.abs(expected).max())
 
 
 def test_one_response_serves_all_tensors_of_a_crystal(nitride: Atoms, monkeypatch: pytest.MonkeyPatch) -> None:
