@@ -1,5 +1,6 @@
 """Every tutorial runs from the first cell to the last, and its numbers are those of physics or of measurement."""
 
+import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ase.units import GPa, _amu, _e, _eps0
 FOLDER = Path(__file__).parents[1] / "tutorials"
 NAMES = (
     "01_query_tensors", "02_relax", "03_phonons", "04_response_and_piezo", "05_fields", "06_screening",
-    "07_fine_tuning", "08_report",
+    "07_fine_tuning", "08_report", "09_papers_in_pyg",
 )  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*from which it differs by")  # the tutorial distorts a crystal
@@ -151,3 +152,10 @@ def test_report_of_gallium_arsenide(capsys: pytest.CaptureFixture[str]) -> None:
     assert "F-43m" in found["text"]
     assert len(found["text"]) < 2e6
     assert found["reasons"].count("") == 3  # e14, e25, e36
+
+
+@pytest.mark.slow
+def test_the_papers_networks_learn_in_a_loop_of_torch_geometric() -> None:
+    if not os.environ.get("ASE_COMFORMER_DATA"):
+        pytest.skip("the tutorial trains on the data folder named by ASE_COMFORMER_DATA")
+    assert run("09_papers_in_pyg")["learned"]

@@ -120,9 +120,9 @@ def train(network, name, dataset, settings, epochs, crystals):
         constant = [(labels.median(dim=0).values - data.y).abs().flatten() for data in parts["val"]]
     seconds = time.perf_counter() - start
     print(f"{type(network).__name__}: {len(parts['train'])} crystals, {epochs} epochs, {seconds:.0f} s")
-    print(
-        f"  mean absolute error on val {torch.cat(errors).mean():.3f}, of a constant {torch.cat(constant).mean():.3f}"
-    )
+    error, of_constant = torch.cat(errors).mean(), torch.cat(constant).mean()
+    print(f"  mean absolute error on val {error:.3f}, of a constant {of_constant:.3f}")
+    return bool(error < 0.8 * of_constant)
 
 
 frames = GraphSettings(kind="shell", neighbours=12, lattice_frame=True, joint_frames=True)
