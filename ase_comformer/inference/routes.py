@@ -187,7 +187,7 @@ class Routes:
                 "scores": list(bar.scores),
                 "calibrated_on": dict(bar.datasets),
                 "calibrated_route": kind,
-                "errors_against": f"DFT labels, {entry.functional}; not against measurements",
+                "errors_against": f"DFT labels, {entry.functional} whatever is asked for; not against measurements",
             }
         return found
 
