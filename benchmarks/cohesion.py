@@ -2,9 +2,10 @@
 
 Crystals of the elements and the molecules of the G2-1 set are relaxed, and their energies compared with those of
 isolated atoms. Measured: cohesive energies at 0 K from Kittel, Introduction to Solid State Physics, 8th edition,
-chapter 3, table 1; atomization energies (from heats of formation, without vibrations) and geometries (MP2) of molecules
-from Curtiss et al., J. Chem. Phys. 106, 1063 (1997), as they come with ASE. Zero-point energies of crystals (at most
-0.1 eV but for carbon) are left in; the distance of PBE itself from measurements is larger.
+chapter 3, table 1 (as several public repositories transcribe it alike); atomization energies (from heats of formation,
+without vibrations) and geometries (MP2) of molecules from Curtiss et al., J. Chem. Phys. 106, 1063 (1997), as they come
+with ASE. Zero-point energies of crystals (at most 0.1 eV but for carbon) are left in; the distance of PBE itself from
+measurements is larger.
 """
 
 import itertools

@@ -2,11 +2,12 @@
 
 Crystals are in measured cells, tensors by the combined route. The bar is that of the whole tensor (68 % of errors
 against DFT labels have a smaller Frobenius norm), so that single components are mostly off by less; it does not hold
-what DFT itself misses: PBE elastic constants are a few to 15 % too soft, PBEsol permittivities too large where the gap
-is small, room temperature softens. Components that are off by more than twice the bar are listed at the end. Signs of
-piezoelectric constants depend on the setting: magnitudes are compared. Where the data have the crystal, its DFT label
-stands beside (IEEE axes), so that the error of the functional can be told from ours. Values of
-``literature_values.json`` were collected as commonly quoted; ``*`` marks those that were read in the source named.
+what DFT itself misses: PBE elastic constants are a few to 15 % too soft, PBEsol permittivities too large where the
+gap is small, room temperature softens. Components that are off by more than twice the bar are listed at the end.
+Signs of piezoelectric constants depend on the setting: magnitudes are compared. Where the data have the crystal, its
+DFT label stands beside (IEEE axes), so that the error of the functional can be told from ours. Values of
+``literature_values.json`` were collected as commonly quoted; ``*`` marks sources that were not read
+(``benchmarks.published``).
 """
 
 import json
@@ -28,6 +29,7 @@ from ase_comformer.properties.entry import UNCERTAINTY
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.forms import ieee_frame
 from ase_comformer.training.data.records import load_records
+from benchmarks.published import NOT_CONFIRMED
 from benchmarks.surface import Clock, one_thread, parser, prepare_console
 
 VALUES = Path(__file__).with_name("literature_values.json")
@@ -139,9 +141,9 @@ def main() -> None:
     console.print(f"Off by more than {MISS:g} bars: {len(misses)} of {compared} components", markup=False)
     for miss in misses:
         console.print(f"  {miss}", markup=False, highlight=False)
-    console.print("Sources (* read, others as commonly cited):", markup=False)
+    console.print(f"Sources ({NOT_CONFIRMED}):", markup=False)
     for key, source in data["sources"].items():
-        mark = "*" if source["checked"] else " "
+        mark = " " if source["checked"] else "*"
         console.print(f"  [{numbers[key]}]{mark} {source['text']}", markup=False, highlight=False)
     console.print(str(clock))
 
