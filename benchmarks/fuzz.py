@@ -98,9 +98,9 @@ class Findings:
 class Fuzzer:
     """Puts structures through the doors of the library, with one calculator for all of them."""
 
-    def __init__(self, **arguments: Any) -> None:
-        self.arguments = arguments
-        self.calculator = GMTNetCalculator(**arguments, route="head")  # as predict, whose numbers are compared
+    def __init__(self, route: str = "head", **arguments: Any) -> None:
+        self.arguments = {"route": route, **arguments}
+        self.calculator = GMTNetCalculator(**self.arguments)
         self.names: tuple[str, ...] = tuple(self.calculator.implemented_properties)
 
     def check(self, seed: int, numbers: Sequence[int]) -> Findings:
@@ -325,16 +325,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, nargs="*", help="numbers of single structures, checked one by one")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--route", default="head", help="of relaxed-ion tensors: head, response or combined")
     parser.add_argument("--record", type=Path, help="file for what is done, which the next run goes on with")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these, exit with 2")
     options = parser.parse_args()
     alone = options.only is not None
     start = time.perf_counter()
-    record = Record(options.record, {"seed": options.seed, "dtype": options.dtype})
+    settings = {"dtype": options.dtype, "route": options.route}
+    record = Record(options.record, {"seed": options.seed, **settings})
     wanted = options.only if alone else range(options.start, options.start + options.count)
     left = [number for number in wanted if number not in record.done]
     checked = 0
-    for numbers, found in fuzz(options.seed, left, batch=1 if alone else 14, dtype=options.dtype):
+    for numbers, found in fuzz(options.seed, left, batch=1 if alone else 14, **settings):
         record.add(numbers, found)
         checked += len(numbers)
         if time.perf_counter() - start > 60 * options.minutes:
