@@ -17,9 +17,11 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.units import GPa
 from numpy.typing import NDArray
 
+from ase_comformer.crystals.metallicity import why_metallic
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice
 from ase_comformer.inference.relaxation import at_rest
+from ase_comformer.inference.undefined import GAP
 from ase_comformer.physics.force_response import response_blocks
 from ase_comformer.physics.response import SOFTNESS, Response, ResponseBlocks, combine, coupling_factors
 from ase_comformer.physics.vibrations import Vibrations, vibrations
@@ -175,9 +177,27 @@ def _evaluator(predictor: Predictor) -> Any:
     return evaluate
 
 
+def predicted_gap(atoms: Atoms, predictor: Predictor) -> float | None:
+    """Band gap in eV of a crystal, None where the model knows none."""
+    if GAP not in predictor.properties:
+        return None
+    try:
+        return float(predictor.evaluate(atoms, [GAP])[GAP])
+    except (UnknownElementError, InvalidStructureError):
+        return None
+
+
 def _with_charges(blocks: ResponseBlocks, primitive: Atoms, predictor: Predictor) -> tuple[ResponseBlocks, list[str]]:
-    """Add what networks know of charges; say what is missing and why."""
+    """Add what networks know of charges; say what is missing and why.
+
+    A crystal of metallic elements only gets none: it answers a strain, not a field. What else has a small predicted gap
+    keeps its numbers, because the gaps of PBE are too small.
+    """
     found, missing = {}, []
+    if metal := why_metallic(primitive, predicted_gap(primitive, predictor)):
+        if why_metallic(primitive):
+            return blocks, [f"mechanics only: the crystal {metal}, whose electrons screen static fields"]
+        missing.append(f"the crystal {metal}, whose electrons would screen fields: what fields do means little")
     for name in ELECTRIC:
         if name not in predictor.properties:
             continue

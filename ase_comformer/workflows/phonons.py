@@ -17,11 +17,10 @@ from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.metallicity import why_metallic
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice, warn_user
-from ase_comformer.inference.crystal_response import RELAXATIONS, STRESS_WARNING
+from ase_comformer.inference.crystal_response import RELAXATIONS, STRESS_WARNING, predicted_gap
 from ase_comformer.inference.known_symmetry import forces_of_symmetric
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.relaxation import at_rest
-from ase_comformer.inference.undefined import GAP
 from ase_comformer.physics.force_response import DISPLACEMENT
 from ase_comformer.physics.phonons import IMAGINARY, Phonons, imaginary_modes
 from ase_comformer.physics.phonopy_bridge import (
@@ -257,7 +256,7 @@ def _screening(group: SpaceGroup, predictor: Predictor) -> tuple[tuple[FloatArra
     missing = [name for name in _ELECTRIC if name not in predictor.properties]
     if missing:
         return None, f"is given to a model without {' and '.join(missing)}"
-    if metal := why_metallic(group.primitive, _gap(group, predictor)):
+    if metal := why_metallic(group.primitive, predicted_gap(group.primitive, predictor)):
         return None, metal
     try:
         charges, dielectric = _charges(group, predictor)
@@ -269,16 +268,6 @@ def _screening(group: SpaceGroup, predictor: Predictor) -> tuple[tuple[FloatArra
 def _charges(group: SpaceGroup, predictor: Predictor) -> tuple[FloatArray, FloatArray]:
     found = predictor.evaluate(group.primitive, _ELECTRIC)
     return found[_ELECTRIC[0]], found[_ELECTRIC[1]]
-
-
-def _gap(group: SpaceGroup, predictor: Predictor) -> float | None:
-    """Predicted band gap in eV, None where the model knows none: then elements decide."""
-    if GAP not in predictor.properties:
-        return None
-    try:
-        return float(predictor.evaluate(group.primitive, [GAP])[GAP])
-    except (UnknownElementError, InvalidStructureError):
-        return None
 
 
 def _at_other_volumes(

@@ -88,3 +88,11 @@ def test_coming_to_rest_says_how_far_atoms_moved(predictor: Predictor) -> None:
     found = respond(atoms, predictor=predictor)
     assert 0.05 < found.distance < 0.2
     assert respond(atoms, predictor=predictor, relax=None).distance == 0.0
+
+
+def test_metals_answer_a_strain_and_no_field() -> None:
+    with pytest.warns(UserWarning, match="mechanics only: the crystal .* likely a metal"):
+        found = respond(bulk("Al", a=4.04))
+    assert found.elastic_tensor[0, 0] > found.elastic_tensor[0, 1] > 0
+    assert found.static_dielectric_tensor is None
+    assert found.born_effective_charges is None
