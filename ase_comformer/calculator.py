@@ -41,41 +41,33 @@ class GMTNetCalculator(Calculator):
     """ASE calculator for the energy surface and the response tensors of crystals.
 
     Energy (eV), forces (eV/A) and stress (eV/A^3, any ``pbc``) through ASE's getters, of the structure as it is.
-    Through ``get_property`` their expected errors, ``energy_uncertainty`` (eV) and ``forces_uncertainty`` (n,) eV/A per
-    component: 68 % of the errors on validation frames are smaller.
-    Every other property ``NAME`` has an error bar ``NAME_uncertainty`` in its unit, where the model is calibrated.
-    Other properties, through ``get_property(name, atoms)``: ``dielectric_tensor`` (3, 3) electronic,
-    ``static_dielectric_tensor`` (3, 3), ``born_effective_charges`` (n, 3, 3) in e with index order
-    [atom, field, displacement], ``piezoelectric_tensor`` (3, 6) C/m^2, ``elastic_tensor`` (6, 6) GPa,
-    ``formation_energy`` eV/atom and ``band_gap`` eV, as far as the model has them; Voigt order xx, yy, zz, yz, xz, xy.
-    ``describe(name)`` says exactly which quantity a name is.
+    Through ``get_property(name, atoms)``: ``dielectric_tensor`` (3, 3) electronic, ``static_dielectric_tensor`` (3, 3),
+    ``born_effective_charges`` (n, 3, 3) e, indices [atom, field, displacement], ``piezoelectric_tensor`` (3, 6) C/m^2,
+    ``elastic_tensor`` (6, 6) GPa, ``formation_energy`` eV/atom, ``band_gap`` eV, as far as the model has them (Voigt
+    order xx, yy, zz, yz, xz, xy), and error bars ``NAME_uncertainty`` in the same unit, that 68 % of errors stay below
+    (of forces (n,), per component). ``describe(name)`` says exactly which quantity a name is.
 
-    The energy alone takes a forward pass; forces or stress come with the energy and with each other. Where forces were
-    asked for after the energy of the same structure, the next energy brings them along. Structures may be pymatgen's.
-    A calculator may be shared by threads, which then take turns; calculators share weights and caches.
+    The energy alone takes a forward pass; forces and stress come with it and with each other. Structures may be
+    pymatgen's. Threads that share a calculator take turns; calculators share weights and caches.
 
     Args:
         model: name (``ase_comformer.available_models()``) or path of a model.
         device: ``"auto"`` (CUDA if there is one) or a torch device such as ``"cpu"``.
-        dtype: ``"float32"`` or ``"float64"``; torch's default dtype is neither read nor changed. Relaxations to forces
-            below 1e-4 eV/A need float64.
+        dtype: ``"float32"`` or ``"float64"``, which relaxations to forces below 1e-4 eV/A need.
         symprec: farthest, in Å, that idealisation may move an atom.
-        enforce_symmetry: evaluate the structure idealised within ``symprec`` and return tensors that are exactly
-            invariant under its space group; otherwise the raw network output for the structure as it is. Derivatives
-            of tensors (Raman, photoelastic) need False.
+        enforce_symmetry: idealise within ``symprec`` and return tensors exactly invariant under the space group; False:
+            raw output for the structure as it is, which derivatives of tensors (Raman, photoelastic) need.
         functional: what dielectric tensors and Born charges follow, ``"PBEsol"`` (default) or ``"PBE"``.
-        route: where static dielectric, piezoelectric and elastic tensors come from: ``"combined"`` (default) mixes the
-            ``"head"`` of the networks with the linear ``"response"`` of the crystal (tenths of a second for ten atoms);
-            ``provenance["routes"]`` says which it was.
-        dispersion: ``"d3bj"`` adds D3 dispersion with the parameters of PBE (needs the package ``dftd3``) to energy,
-            forces and stress. Off by default: the potential is to be PBE, which it was trained and is measured on.
-        results_also: further properties that come with every energy and go to ``results``, and so to ASE's writers;
-            Born charges are among what extxyz cannot write. Also ``becs``, the Born charges, and ``polarizability``,
-            the electronic dielectric tensor less one, the keys that atomate2 reads.
-        electric_field: (3,) V/A, homogeneous field on a crystal: energy, forces and stress are those of the electric
-            enthalpy of ``physics.electric_field``; tensors and expected errors stay those without a field.
-        field_reference: crystal whose charges the field acts on, in the order of the atoms: at rest without a field.
-            Or a mapping of it and of tensors of one's own, see ``physics.electric_field.reference_as_dict``.
+        route: of static dielectric, piezoelectric and elastic tensors: ``"combined"`` (default) mixes the ``"head"`` of
+            the networks with the linear ``"response"`` of the crystal; ``provenance["routes"]`` says how.
+        dispersion: ``"d3bj"`` adds D3 dispersion with the parameters of PBE (package ``dftd3``). Off by default: the
+            potential is to be PBE, which it was trained and is measured on.
+        results_also: properties that come with every energy and go to ``results``, and so to ASE's writers (extxyz
+            cannot write Born charges); also ``becs`` and ``polarizability`` (eps - 1), the keys that atomate2 reads.
+        electric_field: (3,) V/A: energy, forces and stress become those of the electric enthalpy of
+            ``physics.electric_field``; tensors and expected errors stay those without a field.
+        field_reference: crystal at rest whose charges the field acts on, in the order of the atoms; or a mapping of it
+            and of tensors of one's own, see ``physics.electric_field.reference_as_dict``.
 
     Raises:
         UnknownNameError: unknown model, device, dtype, functional or property.
@@ -88,11 +80,10 @@ class GMTNetCalculator(Calculator):
         >>> atoms.calc = GMTNetCalculator()
         >>> atoms.calc.get_property("dielectric_tensor", atoms).shape
         (3, 3)
-        >>> report = atoms.calc.symmetry_report(atoms)
 
     Attributes:
-        provenance: of the last structure: ``status`` ("ok" for a bulk crystal), ``symmetry`` (the enforced group and
-            how far idealisation moved an atom) and ``errors`` (message by property that could not be computed).
+        provenance: of the last structure: ``status``, ``symmetry`` (the enforced group, how far idealisation moved an
+            atom), ``routes`` and ``errors`` (message by property that could not be computed).
     """
 
     name = "gmtnet"

@@ -16,8 +16,9 @@ from ase_comformer.cli.application import application as app
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.workflows.report import report
 from ase_comformer.workflows.report_page.content import gather
-from ase_comformer.workflows.report_page.html_page import page, text
+from ase_comformer.workflows.report_page.html_page import page
 from ase_comformer.workflows.report_page.scenes import crystal_scene, surface_scene
+from ase_comformer.workflows.report_page.tables import text
 
 EVIL = "<script>alert(1)</script>"
 

@@ -1,1 +1,1 @@
-"""The page of a report: what is on it (``content``), what turns (``scenes``), its HTML (``html_page``)."""
+"""The page of a report: what is on it (``content``), what turns (``scenes``), its HTML (``html_page``, ``tables``)."""

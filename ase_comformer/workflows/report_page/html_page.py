@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -19,25 +18,15 @@ from ase.data import atomic_names
 
 from ase_comformer import __version__
 from ase_comformer.physics.directional import along, longitudinal_piezoelectric, youngs_modulus
-from ase_comformer.properties.registry import tensor_property
-from ase_comformer.tensors.reynolds import distinct_indices
-from ase_comformer.tensors.symmetry_report import ComponentSymmetry
-from ase_comformer.workflows.report_page.content import ReportContent, TensorPart
+from ase_comformer.workflows.report_page.content import ReportContent
 from ase_comformer.workflows.report_page.scenes import crystal_scene, surface_scene
+from ase_comformer.workflows.report_page.tables import cell, tensor_table, text, title
 
-#: Atoms whose tensors are listed.
-MOST_ATOMS = 24
 _VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 _SECTIONS = {
     "structure": "Structure", "tensors": "Tensors", "mechanics": "Elasticity", "response": "Second route",
     "phonons": "Phonons", "spectra": "Spectra", "trust": "What to trust",
 }  # fmt: skip
-
-
-def text(value: Any) -> str:
-    """Escape anything for HTML, and drop control characters."""
-    characters = (character if character.isprintable() or character == "\n" else " " for character in str(value))
-    return html.escape("".join(characters), quote=True)
 
 
 def page(content: ReportContent) -> str:
@@ -146,9 +135,9 @@ def _elements(content: ReportContent) -> list[tuple[str, int]]:
 
 
 def _tensors(content: ReportContent, scenes: dict[str, Any]) -> str:
-    parts = [_tensor(part) for part in content.tensors if part.name not in ("forces", "stress", "energy")]
+    parts = [tensor_table(part) for part in content.tensors if part.name not in ("forces", "stress", "energy")]
     for message in dict.fromkeys(content.errors.values()):
-        names = ", ".join(_title(name) for name, other in content.errors.items() if other == message)
+        names = ", ".join(title(name) for name, other in content.errors.items() if other == message)
         parts.append(f'<h3>{text(names)}</h3><p class="missing">Not predicted: {text(message)}</p>')
     dielectric, piezo = content.value("dielectric_tensor"), content.value("piezoelectric_tensor")
     views = []
@@ -165,93 +154,6 @@ def _tensors(content: ReportContent, scenes: dict[str, Any]) -> str:
         "tensor says which operation, and which relation.</p>"
     )
     return legend + "".join(parts) + f'<div class="pair">{"".join(views)}</div>'
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _tensor(part: TensorPart) -> str:
-    facts, entry = part.facts, tensor_property(part.name)
-    route = f"; {text(part.route)}" if part.route else ""
-    head = (
-        f"<h3>{text(_title(part.name))} <small>({text(facts['unit'])})</small></h3>"
-        f'<p class="what">{text(facts["kind"])}; {text(facts["functional"])}{route}</p>'
-    )
-    value, error = np.asarray(part.value, dtype=float), part.error
-    if value.ndim == 0:
-        spread = f" ± {float(error):.2g}" if error is not None else ""
-        return f"{head}<p>{float(value):.4f}{spread}</p>"
-    if error is not None and np.ndim(error) == 0:
-        head += f'<p class="what">expected error of the whole tensor (norm) ± {float(error):.2g}</p>'
-        error = None
-    if entry.per_atom:
-        return head + _of_atoms(value, error)
-    statuses = dict(zip(distinct_indices(entry), part.components, strict=False)) if part.components else {}
-    rows = value[None] if value.ndim == 1 else value
-    errors = None if error is None else np.asarray(error, dtype=float).reshape(rows.shape)
-    cells = "".join(
-        "<tr>"
-        + "".join(
-            _cell(float(rows[index]), None if errors is None else float(errors[index]), _status(statuses, index))
-            for index in np.ndindex(*rows.shape)
-            if index[0] == line
-        )
-        + "</tr>"
-        for line in range(len(rows))
-    )
-    return f'{head}<div class="scroll"><table class="matrix">{cells}</table></div>{_reasons(part)}'
-
-
-def _status(statuses: dict[tuple[int, ...], ComponentSymmetry], index: tuple[int, ...]) -> str:
-    component = statuses.get(index) or statuses.get(tuple(reversed(index)))
-    return component.status if component is not None else ""
-
-
-def _cell(value: float, error: float | None, status: str) -> str:
-    digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3
-    spread = f'<span class="error">± {error:.2g}</span>' if error is not None else ""
-    return f'<td class="{text(status)}">{round(value, digits) + 0.0:.{digits}f}{spread}</td>'
-
-
-def _reasons(part: TensorPart) -> str:
-    if not part.components:
-        return ""
-    rows = "".join(
-        f"<tr><td>{text(component.label)}</td><td>{component.projected + 0.0:.4f}</td>"
-        f"<td>{text(_because(component, why))}</td></tr>"
-        for component, why in zip(part.components, part.why_zero, strict=True)
-    )
-    free = sum(component.status == "free" for component in part.components)
-    return (
-        f"<details><summary>{free} independent of {len(part.components)} components: what symmetry says</summary>"
-        f'<div class="scroll"><table class="rows"><tr><th>component</th><th>value</th><th>symmetry</th></tr>{rows}'
-        "</table></div></details>"
-    )
-
-
-def _because(component: ComponentSymmetry, why: str) -> str:
-    if component.status == "forbidden":
-        return f"zero: forbidden by {why}" if why else "zero by symmetry"
-    return "independent" if component.status == "free" else f"equals {component.status_text.removeprefix('= ')}"
-
-
-def _of_atoms(value: Any, error: Any = None) -> str:
-    shown = value[:MOST_ATOMS]
-    spread = None if error is None or np.ndim(error) != 1 else np.asarray(error, dtype=float)
-    lines = [[f"{entry + 0.0:.3f}" for entry in np.round(np.ravel(tensor), 3)] for tensor in shown]
-    columns = [a + b for a in "xyz" for b in "xyz"] if value[0].size == 9 else [str(k) for k in range(value[0].size)]
-    if spread is not None:
-        columns.append("± (norm)")
-        lines = [[*line, f"{size:.2g}"] for line, size in zip(lines, spread, strict=False)]
-    rows = "".join(
-        f"<tr><td>{number}</td>" + "".join(f"<td>{entry}</td>" for entry in line) + "</tr>"
-        for number, line in enumerate(lines)
-    )
-    heads = "".join(f"<th>{name}</th>" for name in ("atom", *columns))
-    left = len(value) - len(shown)
-    more = f'<p class="what">{left} more atoms are not listed.</p>' if left else ""
-    return f'<div class="scroll"><table class="rows"><tr>{heads}</tr>{rows}</table></div>{more}'
 
 
 def _mechanics(content: ReportContent, scenes: dict[str, Any]) -> str:
@@ -307,9 +209,9 @@ def _response(content: ReportContent) -> str:
     for name, unit in shown.items():
         value = getattr(response, name, None)
         if value is not None:
-            rows = "".join("<tr>" + "".join(_cell(float(x), None, "") for x in row) + "</tr>" for row in value)
+            rows = "".join("<tr>" + "".join(cell(float(x)) for x in row) + "</tr>" for row in value)
             parts.append(
-                f'<div><h3>{text(_title(name))} <small>({text(unit)})</small></h3><div class="scroll">'
+                f'<div><h3>{text(title(name))} <small>({text(unit)})</small></h3><div class="scroll">'
                 f'<table class="matrix">{rows}</table></div></div>'
             )
     return intro + f'<div class="pair wide">{"".join(parts)}</div>'
@@ -354,7 +256,7 @@ def _spectra_svg(content: ReportContent) -> str:
 
 def _trust(content: ReportContent) -> str:
     notes = [f'<li class="warning">{text(note)}</li>' for note in content.notes]
-    notes += [f"<li><b>{text(_title(name))}</b>: {text(sentence)}</li>" for name, sentence in content.accuracy.items()]
+    notes += [f"<li><b>{text(title(name))}</b>: {text(sentence)}</li>" for name, sentence in content.accuracy.items()]
     functionals = {part.facts["functional"].partition(" (")[0] for part in content.tensors}
     notes.append(
         f"<li>Values follow {text(', '.join(sorted(functionals)))}; density functionals themselves differ from "
