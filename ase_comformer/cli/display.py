@@ -53,10 +53,16 @@ def _headlines(names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in _DETAILS]
 
 
+#: Characters that the name of a quantity keeps on a narrow terminal.
+_NAME_WIDTH = 20
+
+
 def values_table() -> Table:
     """A table of quantities: name with unit and functional, value."""
     table = Table("property", "value")
-    table.columns[0].overflow, table.columns[1].no_wrap = "fold", True
+    for column in table.columns:
+        column.overflow = "fold"
+    table.columns[0].min_width = _NAME_WIDTH
     return table
 
 

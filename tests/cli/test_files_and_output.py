@@ -235,3 +235,12 @@ def test_screen_fills_a_folder_and_writes_a_table(run, folder, tiny_model):
     (folder / "all.csv").unlink()
     assert "0 structures" in run(*arguments).stdout  # the table itself would be no structure file
     assert run(*arguments, "--table", "all.db").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["elastic", "relax"])
+def test_a_terminal_of_80_columns_cuts_nothing_off(command, folder, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run(command, "POSCAR").stdout
+    assert "MgO" in shown
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80

@@ -81,7 +81,7 @@ def _show(names: list[str], found: list, seconds: float) -> None:  # type: ignor
     )
     table.columns[0].overflow, table.columns[0].min_width = "fold", min(max(map(len, names), default=0), 24)
     for column in table.columns[1:]:
-        column.no_wrap = True
+        column.overflow = "fold"
     for name, result in zip(names, found, strict=True):
         if result.error:
             table.add_row(plain(name), "", "", "failed")

@@ -62,7 +62,7 @@ def test_one_command_fits_routes_and_error_bars(data: Path, model: Path, tmp_pat
     first = CliRunner().invoke(application, [*command, "--seconds", "0"])
     assert first.exit_code == 1
     assert "run the command again" in first.output
-    result = CliRunner().invoke(application, command)
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(application, command)
     assert result.exit_code == 0, result.output
     for text in ("head", "response", "combined", "out of fold"):
         assert text in result.output
