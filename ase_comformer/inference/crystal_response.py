@@ -36,6 +36,8 @@ FloatArray = NDArray[np.float64]
 RELAXATIONS = ("atoms", "cell", "none")
 #: GPa, stress of the crystal at rest above which a warning says so.
 STRESS_WARNING = 1.0
+#: eV/A and GPa beyond which a structure is too far from rest to have a linear response.
+LARGEST_FORCE, LARGEST_STRESS = 50.0, 1000.0
 #: Properties of networks that the response is made of, where the model has them and knows the elements.
 ELECTRIC = ("born_effective_charges", "dielectric_tensor", "clamped_piezoelectric_tensor")
 
@@ -130,6 +132,8 @@ def crystal_mechanics(
     """Bring a crystal to rest and differentiate its forces and stress; arguments as ``crystal_response``."""
     check_choice("none" if relax is None else relax, RELAXATIONS, "relax")
     group = analyse_space_group(atoms, predictor.symprec)
+    evaluate = _evaluator(predictor)
+    _require_near_rest(group.primitive, *evaluate([group.primitive])[0])
     status: list[str] = []
     distance = 0.0
     if relax not in (None, "none"):
@@ -138,12 +142,22 @@ def crystal_mechanics(
         distance = _farthest(given, group.primitive)
         if not ended:
             status.append(f"atoms did not come to rest below {fmax:g} eV/A")
-    evaluate = _evaluator(predictor)
     ((_, stress),) = evaluate([group.primitive])
     if np.abs(stress).max() / GPa > STRESS_WARNING:
         status.append(f"stress of {np.abs(stress).max() / GPa:.2g} GPa at rest: relax the cell (relax='cell')")
     blocks = response_blocks(group, evaluate)
     return Mechanics(group.primitive, group.international, blocks, stress / GPa, distance, tuple(status))
+
+
+def _require_near_rest(primitive: Atoms, forces: FloatArray, stress: FloatArray) -> None:
+    """Refuse a structure from which no relaxation leads to the crystal that was meant."""
+    force, pressure = float(np.abs(forces).max()), float(np.abs(stress).max()) / GPa
+    if force > LARGEST_FORCE or pressure > LARGEST_STRESS:
+        raise InvalidStructureError(
+            f"{primitive.get_chemical_formula()} has forces of {force:.3g} eV/A, a stress of {pressure:.3g} GPa, more "
+            f"than {LARGEST_FORCE:g} and {LARGEST_STRESS:g}: too far from rest for a linear response. Check cell and "
+            "positions, or relax them first."
+        )
 
 
 def with_charges(mechanics: Mechanics, predictor: Predictor, *, softness: float = SOFTNESS) -> CrystalResponse:

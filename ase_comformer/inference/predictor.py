@@ -289,6 +289,7 @@ class Predictor:
                 if "formation_energy" in values:
                     with self._lock:
                         refer_element(crystal.atoms, result, self.loaded, self.potential, self.notices)
+                    require_plausible({"formation_energy": result.get("formation_energy", 0.0)}, crystal.atoms)
                 if undefined_for(own):
                     why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=gap)
                     result["status"] = " ".join(why.values()) or "ok"

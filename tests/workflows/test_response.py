@@ -7,7 +7,7 @@ from ase.build import bulk
 from ase.spacegroup import crystal
 
 from ase_comformer.calculator import GMTNetCalculator
-from ase_comformer.errors import UnknownNameError
+from ase_comformer.errors import InvalidStructureError, UnknownNameError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.physics.elasticity import elastic_tensor_from_stress
 from ase_comformer.tensors.forms import rotate
@@ -96,3 +96,12 @@ def test_metals_answer_a_strain_and_no_field() -> None:
     assert found.elastic_tensor[0, 0] > found.elastic_tensor[0, 1] > 0
     assert found.static_dielectric_tensor is None
     assert found.born_effective_charges is None
+
+
+def test_a_crystal_far_from_rest_has_no_response_and_its_head_answers(aluminium_nitride: Atoms) -> None:
+    aluminium_nitride.positions[3, 2] += 1.1
+    with pytest.raises(InvalidStructureError, match="too far from rest"):
+        respond(aluminium_nitride)
+    calculator = GMTNetCalculator()
+    calculator.get_property("elastic_tensor", aluminium_nitride)
+    assert "too far from rest" in calculator.provenance["routes"]["elastic_tensor"]["note"]
