@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from ase_comformer.crystals.neighbour_search import pairs_within
 from ase_comformer.errors import InvalidStructureError
@@ -28,6 +29,9 @@ LARGEST_MAGNITUDES: Mapping[str, float] = {
     "forces": 1e8,
     "stress": 1e6,
 }
+#: eV/A, and part of the largest force: net force per square root of the number of atoms that rounding may leave. The
+#: forces of a structure on itself add up to nothing, so that what is left measures the noise of all of them.
+_NET_FORCE, _NET_SHARE = 0.1, 1e-3
 _PER_CELL = frozenset({"energy", "free_energy"})
 
 
@@ -39,8 +43,8 @@ def require_plausible(values: Mapping[str, Any], atoms: Atoms) -> None:
         atoms: the structure they belong to.
 
     Raises:
-        InvalidStructureError: a number is NaN, infinite or absurd; the message names the property, the value, the
-            shortest distance and the volume per atom.
+        InvalidStructureError: a number is NaN, infinite or absurd, or forces do not add up to nothing; the message
+            names the property, the value, the shortest distance and the volume per atom.
     """
     for name, value in values.items():
         try:
@@ -56,6 +60,19 @@ def require_plausible(values: Mapping[str, Any], atoms: Atoms) -> None:
             f"The network returned {what} for {name} of {atoms.get_chemical_formula()}, which is no answer: the "
             f"structure is far outside the training domain ({_crowding(atoms)}). Check distances, density and units; "
             "if they are right, try dtype='float64'."
+        )
+    if "forces" in values:
+        _require_balance(np.asarray(values["forces"], dtype=np.float64), atoms)
+
+
+def _require_balance(forces: NDArray[np.float64], atoms: Atoms) -> None:
+    """Refuse forces (n, 3) that do not add up to nothing: nuclei nearly overlap, and large terms cancel badly."""
+    net = float(np.abs(forces.sum(axis=0)).max(initial=0.0))
+    if net > np.sqrt(len(forces)) * (_NET_FORCE + _NET_SHARE * float(np.abs(forces).max(initial=0.0))):
+        raise InvalidStructureError(
+            f"The forces on the atoms of {atoms.get_chemical_formula()} add up to {net:.3g} eV/Å, not to nothing: this "
+            f"precision is not enough for a structure so far outside the training domain ({_crowding(atoms)}). Check "
+            "distances and units; if they are right, use dtype='float64'."
         )
 
 

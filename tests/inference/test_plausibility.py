@@ -8,6 +8,7 @@ from ase.build import bulk
 from ase_comformer import GMTNetCalculator
 from ase_comformer.errors import InvalidStructureError
 from ase_comformer.inference.plausibility import plausible_part, require_plausible
+from benchmarks.fuzz_structures import made
 
 MGO = bulk("MgO", "rocksalt", a=4.21)
 
@@ -47,3 +48,17 @@ def test_crystals_whose_atoms_see_nothing_are_refused_by_every_tensor_and_not_by
         for name in ("dielectric_tensor", "born_effective_charges", "elastic_tensor", "formation_energy"):
             with pytest.raises(InvalidStructureError, match="no neighbour within"):
                 calculator.get_property(name, lonely)
+
+
+def test_forces_that_do_not_add_up_to_nothing_are_refused() -> None:
+    require_plausible({"forces": np.array([[0.3, 0.0, 0.0], [-0.3, 0.001, 0.0]])}, MGO)
+    require_plausible({"forces": np.array([[3e5, 0.0, 0.0], [-3e5 + 90, 0.0, 0.0]])}, MGO)
+    with pytest.raises(InvalidStructureError, match=r"MgO add up to 0.5 eV/Å.*dtype='float64'"):
+        require_plausible({"forces": np.array([[0.8, 0.0, 0.0], [-0.3, 0.0, 0.0]])}, MGO)
+
+
+def test_noise_of_crowded_atoms_is_an_error_in_single_precision_and_none_in_double() -> None:
+    _, sheet = made(0, 591)  # one gallium atom, its images in a plane 0.96 A apart
+    with pytest.raises(InvalidStructureError, match="not to nothing"):
+        GMTNetCalculator(dtype="float32").get_property("forces", sheet)
+    np.testing.assert_allclose(GMTNetCalculator(dtype="float64").get_property("forces", sheet), 0, atol=1e-9)
