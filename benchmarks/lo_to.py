@@ -47,6 +47,8 @@ def errors(record: dict[str, Any], predictor: Predictor) -> dict[str, float]:
     """Mean absolute errors of one crystal, and the shift that DFT finds."""
     atoms = Atoms(numbers=record["numbers"], cell=record["lattice"], scaled_positions=record["frac"], pbc=True)
     found = phonons(atoms, supercell=(1, 1, 1), predictor=predictor)
+    if len(found.primitive) != len(atoms):
+        raise ValueError(f"within symprec it repeats a cell of {len(found.primitive)} atoms, the record has more")
     # directions are Cartesian ones of the input, whose orientation the primitive cell keeps
     limits = [found.frequencies([0, 0, 0], direction=axis) for axis in np.eye(3)]
     transverse = found.frequencies([0, 0, 0])
