@@ -25,13 +25,20 @@ _BONDS = list(combinations(range(4), 2))
 
 @dataclass(frozen=True)
 class Pair:
-    """Two crystals, the cut-off for their neighbours in A, and whether a mirror maps one onto the other."""
+    """Two crystals and how they are compared.
+
+    Attributes:
+        cutoff: A, for neighbours.
+        mirror_images: whether a mirror maps one onto the other.
+        same_parts: whether the parts into which the graphs fall are congruent, though the crystals are not.
+    """
 
     name: str
     first: Atoms
     second: Atoms
     cutoff: float
     mirror_images: bool = False
+    same_parts: bool = False
 
 
 def close_packed(stacking: str, distance: float) -> Atoms:
@@ -153,7 +160,12 @@ def pairs() -> list[Pair]:
         Pair("equal angles, in a box", *(molecules_in_a_box(d, 2.0, cubic) for d in (first, second)), 2.5),
         Pair("equal angles, second", *(molecules_in_a_box(d, 2.0, box) for d in (third, fourth)), 2.5),
         Pair("equal angles, linked", *(linked_molecules(d, 2.0, 10.0) for d in (first, second)), 2.5),
-        Pair("molecule turned in its box", *(molecules_in_a_box(d, 2.0, box) for d in (first, turned)), 2.5),
+        Pair(
+            "molecule turned in its box",
+            *(molecules_in_a_box(d, 2.0, box) for d in (first, turned)),
+            2.5,
+            same_parts=True,
+        ),
         Pair("signs of cosines", *(molecules_in_a_box(d, 1.2, box) for d in (corners[:2], corners[2:])), 1.9),
         Pair("Pauling's homometric crystals", bixbyite_metals(0.03), bixbyite_metals(-0.03), 5.0),
         Pair("left and right quartz", quartz(left=True), quartz(left=False), 4.0, mirror_images=True),

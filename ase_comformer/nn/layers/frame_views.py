@@ -25,6 +25,7 @@ class FrameViews:
         pairs: edge (P,) of a view and lattice vector (P,), edges in ascending order.
         cosine: (P,) between the vector from the receiver to the sender and the lattice vector.
         receiver: (E',) and ``sender`` (E',), nodes of the view.
+        nodes: n, of the graph.
         edge_copy: (E',) edge of the graph that is copied, None where there is one view of every crystal.
         node_copy: (n',) node of the graph that is copied, and ``node_share`` (n',) the weight of its frame.
     """
