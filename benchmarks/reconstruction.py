@@ -8,6 +8,7 @@ of an edge and M the inverse Gram matrix of the frame's unit vectors, c M c = 1 
 The factors of M turn cosines into directions, a walk along the edges gives the atoms, and the frame is a cell of the
 crystal. The result is laid over the original by the best rotation; what is printed is the largest distance of any atom
 or lattice vector from where it should be. The frame is right-handed, so a crystal and its mirror image are kept apart.
+Below it stands how many frames tie, and how many of them a network with frames of both hands has to evaluate.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rich.table import Table
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.graphs.building import build_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.graphs.joint_frames import joint_frames
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.training.data.records import data_folder, load_records
 
@@ -109,9 +111,11 @@ def main() -> None:
     folder = data_folder(arguments.data)
     records = [r for name in ("piezo_mp", "dielectric_born", "elastic_mp") for r in load_records(name, folder=folder)]
     chosen = np.random.default_rng(0).permutation(len(records))[: arguments.count]
-    deviations, reasons = [], []
+    deviations, reasons, frames = [], [], []
     for index in chosen:
-        primitive = analyse_space_group(records[index].atoms).primitive
+        group = analyse_space_group(records[index].atoms)
+        primitive, cell = group.primitive, group.primitive.cell.array
+        frames.append((len(joint_frames(cell).weights), len(joint_frames(cell, group.rotations).weights)))
         graph = build_graph(primitive, SETTINGS)
         assert graph.frame_vector is not None
         try:
@@ -127,6 +131,12 @@ def main() -> None:
     table.add_row(str(len(chosen)), str(int((values < 1e-5).sum())), f"{values.max():.1e}", f"{np.median(values):.1e}")
     console = Console(width=120)
     console.print(table)
+    every, evaluated = np.array(frames).T
+    console.print(
+        f"lattice frames that tie: {every.mean():.1f} in the mean; one of each orbit under the crystal's operations: "
+        f"{evaluated.mean():.1f} in the mean, at most four for {100 * (evaluated <= 4).mean():.0f} %, one for "
+        f"{100 * (evaluated == 1).mean():.0f} %"
+    )
     for reason in reasons:
         console.print(f"not rebuilt: {reason}")
 

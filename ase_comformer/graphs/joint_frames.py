@@ -9,7 +9,7 @@ frames, at the end of the network: an average over the signs of each vector on i
 vector, belong together.
 
 Where the crystal has symmetry, frames that one of its operations maps onto each other give the same answer, so one of
-each such orbit is evaluated: one to four for most crystals, instead of the 48 of a cubic lattice.
+each such orbit is evaluated: one or two for most crystals (``benchmarks.reconstruction``), instead of up to 48.
 """
 
 from __future__ import annotations
