@@ -31,24 +31,24 @@ def test_every_tutorial_is_run() -> None:
 def test_tensors_of_aluminium_nitride_and_rutile(capsys: pytest.CaptureFixture[str]) -> None:
     found = run("01_query_tensors")
     eps, piezo = found["dielectric"], found["piezoelectric"]
-    assert eps[0, 0] == pytest.approx(eps[1, 1], rel=1e-6)
-    np.testing.assert_allclose(eps - np.diag(np.diag(eps)), 0, atol=1e-6)
-    assert np.trace(eps) / 3 == pytest.approx(4.7, rel=0.1)  # Bernardini and Fiorentini 1997: 4.61 (DFT)
+    assert eps[0, 0] == pytest.approx(eps[1, 1], rel=1e-12)
+    np.testing.assert_allclose(eps - np.diag(np.diag(eps)), 0, atol=1e-12)
+    assert np.trace(eps) / 3 == pytest.approx(4.61, rel=0.05)  # Bernardini and Fiorentini 1997 (DFT)
     allowed = np.zeros((3, 6), dtype=bool)
     allowed[[2, 2, 2, 1, 0], [0, 1, 2, 3, 4]] = True  # class 6mm
-    np.testing.assert_allclose(piezo[~allowed], 0, atol=1e-6)
-    assert piezo[1, 3] == pytest.approx(piezo[0, 4], rel=1e-6)
-    assert abs(piezo[2, 2]) == pytest.approx(1.5, abs=0.3)  # measured 1.55 C/m^2
+    np.testing.assert_allclose(piezo[~allowed], 0, atol=1e-12)
+    assert piezo[1, 3] == pytest.approx(piezo[0, 4], rel=1e-12)
+    assert abs(piezo[2, 2]) == pytest.approx(1.55, abs=0.2)  # measured, C/m^2
     born = found["calc"].get_property("born_effective_charges", found["aln"])
-    np.testing.assert_allclose(born.sum(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(born.sum(axis=0), 0, atol=1e-12)
     assert born[0, 2, 2] == pytest.approx(2.7, abs=0.2)  # the same DFT study
     stiffness = found["in_ieee"].tensor
-    assert stiffness[5, 5] == pytest.approx((stiffness[0, 0] - stiffness[0, 1]) / 2, rel=1e-5)
-    assert stiffness[2, 2] == pytest.approx(389, rel=0.15)  # measured, GPa
-    assert abs(found["raw"][0, 1]) + abs(found["raw"][0, 2]) > 1e-6
+    assert stiffness[5, 5] == pytest.approx((stiffness[0, 0] - stiffness[0, 1]) / 2, rel=1e-10)
+    assert stiffness[2, 2] == pytest.approx(389, rel=0.1)  # measured, GPa
+    assert abs(found["raw"][0, 1]) + abs(found["raw"][0, 2]) > 1e-4
     assert abs(found["enforced"][0, 1]) < 1e-12
     gallium, rutile, broken = found["results"]
-    assert gallium["dielectric_tensor"][0, 0] == pytest.approx(14.0, rel=0.25)  # PBEsol closes the gap; measured 10.9
+    assert gallium["dielectric_tensor"][0, 0] == pytest.approx(14.84, rel=0.15)  # n^2 of PBE; measured 10.9
     assert rutile["dielectric_tensor"][2, 2] > rutile["dielectric_tensor"][0, 0] > 5
     assert "pbc" in broken["error"]
     assert "open choices" in capsys.readouterr().out
@@ -59,15 +59,15 @@ def test_relaxed_rutile_and_the_equation_of_state_of_periclase() -> None:
     found = run("02_relax")
     assert found["converged"]
     assert np.abs(found["distorted"].get_forces()).max() < 0.011
-    assert found["distorted"].get_volume() == pytest.approx(62.4, rel=0.05)  # measured, A^3
+    assert found["distorted"].get_volume() == pytest.approx(62.4, rel=0.04)  # measured, A^3
     assert found["analyse_space_group"](found["distorted"], 0.1).number == 136
     lattice_constant, modulus = (4 * found["volume"]) ** (1 / 3), found["modulus"] / GPa
-    assert lattice_constant == pytest.approx(4.25, rel=0.01)  # PBE
-    assert modulus == pytest.approx(150, rel=0.1)  # PBE 149 GPa, measured 160
-    assert found["from_stress"] == pytest.approx(modulus, rel=0.05)
+    assert lattice_constant == pytest.approx(4.25, rel=0.005)  # PBE
+    assert modulus == pytest.approx(149, rel=0.06)  # PBE, GPa; measured 160
+    assert found["from_stress"] == pytest.approx(modulus, rel=0.01)
     stiffness = found["fit"].tensor
-    np.testing.assert_allclose(stiffness, stiffness.T, atol=1e-6)
-    assert stiffness[3, 3] == pytest.approx(150, rel=0.25)
+    np.testing.assert_allclose(stiffness, stiffness.T, atol=1e-10)
+    assert stiffness[3, 3] == pytest.approx(155, rel=0.12)  # measured
 
 
 @pytest.mark.slow
@@ -75,16 +75,16 @@ def test_phonons_of_rocksalt_split_by_its_charges_and_spectra_of_a_nitride() -> 
     found = run("03_phonons")
     salt, transverse, longitudinal = found["salt"], found["transverse"], found["longitudinal"]
     cell = salt.primitive
-    assert cell.cell.cellpar()[0] * 2**0.5 == pytest.approx(5.70, rel=0.015)  # PBE
-    assert transverse[3] == pytest.approx(4.9, abs=0.6)  # measured, THz
-    assert longitudinal[5] == pytest.approx(7.9, abs=0.8)
+    assert cell.cell.cellpar()[0] * 2**0.5 == pytest.approx(5.70, rel=0.005)  # PBE
+    assert transverse[3] == pytest.approx(4.9, abs=0.4)  # measured, THz
+    assert longitudinal[5] == pytest.approx(7.9, abs=0.7)
     # omega_LO^2 - omega_TO^2 = Z^2 / (eps0 eps mu V), worked out here
     charge, eps = salt.born_effective_charges[0, 0, 0] * _e, salt.dielectric_tensor[0, 0]
     first, second = cell.get_masses() * _amu
     reduced = first * second / (first + second)
     split = charge**2 / (_eps0 * eps * reduced * cell.get_volume() * 1e-30) / (2 * np.pi * 1e12) ** 2
-    assert longitudinal[5] ** 2 - transverse[3] ** 2 == pytest.approx(split, rel=1e-3)
-    assert found["bands"].lowest > -0.05
+    assert longitudinal[5] ** 2 - transverse[3] ** 2 == pytest.approx(split, rel=1e-5)
+    assert found["bands"].lowest > -1e-3
     cold, warm, hot = found["thermal"].heat_capacity / len(cell)
     assert 15 < cold < warm < hot < 24.95  # J/mol/K: below Dulong and Petit
     assert warm == pytest.approx(24.3, abs=0.5)
@@ -101,13 +101,13 @@ def test_fields_act_as_the_linear_response_says() -> None:
     assert response.space_group == "P6_3mc"
     pulled = found["in_field"](found["field"]).get_forces()
     by_charges = np.einsum("i,aij->aj", found["field"], response.born_effective_charges)
-    np.testing.assert_allclose(pulled, by_charges, atol=2e-4)
+    np.testing.assert_allclose(pulled, by_charges, atol=1e-5)
     strain_tensor = response.piezoelectric_strain_tensor[2, :3]
-    np.testing.assert_allclose(found["strain"], strain_tensor, rtol=0.01)
-    assert strain_tensor[0] == pytest.approx(strain_tensor[1], rel=1e-3)
+    np.testing.assert_allclose(found["strain"], strain_tensor, rtol=2e-3)
+    assert strain_tensor[0] == pytest.approx(strain_tensor[1], rel=1e-9)
     assert strain_tensor[0] * strain_tensor[2] < 0  # measured: d33 5.1, d31 -2.0 pm/V
-    assert found["static"].mean() == pytest.approx(response.static_dielectric_tensor[2, 2], rel=0.1)
-    assert reference.get_volume() == pytest.approx(41.7, rel=0.05)  # measured, A^3
+    assert found["static"].mean() == pytest.approx(response.static_dielectric_tensor[2, 2], rel=0.02)
+    assert reference.get_volume() == pytest.approx(41.7, rel=0.03)  # measured, A^3
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_response_of_aluminium_nitride(capsys: pytest.CaptureFixture[str]) -> No
     response = found["response"]
     assert response.elastic_tensor[2, 2] == pytest.approx(390, rel=0.15)  # measured, McNeil et al. 1993: 389
     # measured 1.55 C/m^2; the sense of the polar axis is open
-    assert abs(response.piezoelectric_tensor[2, 2]) == pytest.approx(1.5, abs=0.3)
+    assert abs(response.piezoelectric_tensor[2, 2]) == pytest.approx(1.55, abs=0.2)
     assert response.free_dielectric_tensor[2, 2] > response.static_dielectric_tensor[2, 2]
     assert 0.15 < found["factors"]["kt"] < 0.35  # measured 0.2 to 0.3
     assert len(list(found["figures"].iterdir())) == 3
