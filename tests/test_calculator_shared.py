@@ -13,18 +13,13 @@ from ase.build import bulk, mx2
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from ase_comformer import GMTNetCalculator, predict
-from ase_comformer.models.registry import save_bundle, save_weights
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
-from tiny import tiny_card, tiny_network, tiny_potential
+from tiny import tiny_bundle
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shared")
-    for name, network in (("tensors", tiny_network()), ("potential", tiny_potential())):
-        save_weights(network, folder, name, tiny_card(network))
-    members = {name: ["tensors"] for name in tiny_network().properties}
-    return save_bundle(folder, "default", members | {name: ["potential"] for name in ("energy", "forces", "stress")})
+    return tiny_bundle(tmp_path_factory.mktemp("shared"))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from ase_comformer.errors import UnreadableFileError
 from ase_comformer.first_principles import read_tensors
 from first_principles_files import (
+    WRITERS,
     distinct_tensors,
     triclinic,
     write_abinit_output,
@@ -16,12 +17,6 @@ from first_principles_files import (
 )
 
 TENSORS = distinct_tensors(4)
-WRITERS = {
-    "OUTCAR": write_outcar,
-    "vasprun.xml": write_vasprun,
-    "ph.out": write_phonon_output,
-    "run.abo": write_abinit_output,
-}
 HELD = {
     "OUTCAR": set(TENSORS),
     "vasprun.xml": {"dielectric_tensor", "static_dielectric_tensor", "born_effective_charges"},

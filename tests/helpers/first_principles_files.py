@@ -278,3 +278,12 @@ def write_anaddb(path: Path, tensors: dict[str, np.ndarray]) -> None:
         lines += [f" Proper piezoelectric constants ({kind} ion) (unit:c/m^2)", ""]
         lines += ["".join(f"{value:16.8f}" for value in row) for row in tensors[name].T] + [""]
     path.write_text("\n".join(lines) + "\n")
+
+
+#: Name of a file that holds structure and tensors -> what writes it.
+WRITERS = {
+    "OUTCAR": write_outcar,
+    "vasprun.xml": write_vasprun,
+    "ph.out": write_phonon_output,
+    "run.abo": write_abinit_output,
+}

@@ -1,7 +1,11 @@
 """A tiny network with random weights, for tests that need a model but no accuracy."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 
+from ase_comformer.models.registry import save_bundle, save_weights
 from ase_comformer.nn import ARCHITECTURES
 
 TINY = {
@@ -56,3 +60,12 @@ def tiny_potential(seed: int = 0) -> torch.nn.Module:
         for parameter in network.dipole[2].parameters():  # zero before training
             torch.nn.init.normal_(parameter, std=0.1)
         return network
+
+
+def tiny_bundle(folder: Path, tensors: Sequence[str] | None = None) -> Path:
+    """Save a bundle of both networks: energies, and the properties ``tensors`` (all of the network where None)."""
+    networks = {"tensors": tiny_network(), "potential": tiny_potential()}
+    for name, network in networks.items():
+        save_weights(network, folder, name, tiny_card(network))
+    members = {name: ["tensors"] for name in tensors or networks["tensors"].properties}
+    return save_bundle(folder, "default", members | {name: ["potential"] for name in ("energy", "forces", "stress")})

@@ -12,19 +12,14 @@ from ase.constraints import FixAtoms
 
 from ase_comformer.errors import UnreadableFileError
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.models.registry import save_bundle, save_weights
 from ase_comformer.records import FORMATS, PropertyValue, ResultRecord, read_records, records_of, write_records
-from tiny import tiny_card, tiny_network, tiny_potential
+from tiny import tiny_bundle
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory) -> list[ResultRecord]:
     """A salt, a crystal of five atoms in P1 with all sorts of information, and a molecule without tensors."""
-    folder = tmp_path_factory.mktemp("records")
-    for name, network in (("tensors", tiny_network()), ("potential", tiny_potential())):
-        save_weights(network, folder, name, tiny_card(network))
-    members = {name: ["tensors"] for name in tiny_network().properties}
-    model = save_bundle(folder, "default", members | {name: ["potential"] for name in ("energy", "forces", "stress")})
+    model = tiny_bundle(tmp_path_factory.mktemp("records"))
     odd = bulk("NaCl", "rocksalt", a=5.64).repeat((2, 1, 1))
     odd.rattle(0.1, seed=3)
     odd.info.update({"name": 'odd "one" {=}, with\nlines', "table": np.arange(6).reshape(2, 3), "nested": {"a": [1.5]}})

@@ -13,7 +13,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase_comformer import GMTNetCalculator
 from ase_comformer.errors import UnknownNameError, UnreadableFileError
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.models.registry import save_bundle, save_weights
 from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.data.frame_sources import load_frames
 from ase_comformer.training.data.own_calculations import collect
@@ -22,7 +21,7 @@ from ase_comformer.training.export import run as export
 from ase_comformer.training.fine_tuning import write_fine_tuning_config
 from ase_comformer.training.runs import run as train
 from first_principles_files import distinct_tensors, write_vasprun
-from tiny import tiny_card, tiny_network, tiny_potential
+from tiny import tiny_bundle
 
 #: eV/A^2
 SPRING = 3.0
@@ -31,11 +30,7 @@ SPRING = 3.0
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A bundle of random networks that are small."""
-    folder = tmp_path_factory.mktemp("weights")
-    for name, network in (("tensors", tiny_network()), ("potential", tiny_potential())):
-        save_weights(network, folder, name, tiny_card(network))
-    members = {name: ["tensors"] for name in tiny_network().properties}
-    return save_bundle(folder, "default", members | {name: ["potential"] for name in ("energy", "forces", "stress")})
+    return tiny_bundle(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture

@@ -11,22 +11,8 @@ from ase_comformer.errors import UnreadableFileError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.registry import save_weights
 from ase_comformer.workflows.compare import compare
-from first_principles_files import (
-    triclinic,
-    write_abinit_output,
-    write_anaddb,
-    write_outcar,
-    write_phonon_output,
-    write_vasprun,
-)
+from first_principles_files import WRITERS, triclinic, write_anaddb, write_vasprun
 from tiny import tiny_card, tiny_network
-
-FILES = {
-    "OUTCAR": write_outcar,
-    "vasprun.xml": write_vasprun,
-    "ph.out": write_phonon_output,
-    "run.abo": write_abinit_output,
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +33,11 @@ def crystal(predictor):
     return atoms, tensors
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", WRITERS)
 def test_a_calculation_that_found_what_is_predicted_agrees(name, crystal, predictor, tmp_path):
     """Any permuted index or axis of a crystal without symmetry would show."""
     atoms, tensors = crystal
-    FILES[name](tmp_path / name, atoms, tensors)
+    WRITERS[name](tmp_path / name, atoms, tensors)
     found = compare(tmp_path / name, predictor=predictor)
     assert len(found.rows) >= 2
     for row in found.rows:

@@ -11,10 +11,9 @@ from typer.testing import CliRunner
 
 from ase_comformer.cli.application import application
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.models.registry import save_bundle, save_weights
 from ase_comformer.training.data.records import split_of
 from ase_comformer.training.evaluation.response_cache import ResponseCache
-from tiny import tiny_card, tiny_network, tiny_potential
+from tiny import tiny_bundle
 
 _CATIONS, _ANIONS = ("Mg", "Ca", "Ba", "Na", "K", "Zn", "Cu", "Al", "Ga", "Ti", "Si"), ("O", "S", "N", "Cl", "P", "As")
 
@@ -51,10 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    for name, network in (("tensors", tiny_network()), ("potential", tiny_potential())):
-        save_weights(network, tmp_path, name, tiny_card(network))
-    members = {"energy": ["potential"], "forces": ["potential"], "stress": ["potential"], "elastic_tensor": ["tensors"]}
-    return save_bundle(tmp_path, "tiny", members)
+    return tiny_bundle(tmp_path, ["elastic_tensor"])
 
 
 def test_one_command_fits_routes_and_error_bars(data: Path, model: Path, tmp_path: Path) -> None:
