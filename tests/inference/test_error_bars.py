@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from ase_comformer import GMTNetCalculator, UnknownNameError, predict
+from ase_comformer.inference import routes
 from ase_comformer.inference.error_bars import Evidence, bar_of, scores
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.calibration import ErrorBar
@@ -90,6 +91,13 @@ def test_bars_are_products_of_powers_of_their_scores() -> None:
     assert other / one == pytest.approx(2.0)
     rare = bar_of(BAR, scores(entry, small, {"O": 99}))
     assert rare / one == pytest.approx(np.exp(0.5))
+
+
+def test_what_soft_modes_may_hide_widens_the_bar(nitride: Atoms, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "static_dielectric_tensor_uncertainty"
+    usual = GMTNetCalculator().get_property(name, nitride)
+    monkeypatch.setattr(routes, "unresolved", lambda blocks, acting: np.full((3, 3), 2.0))
+    assert GMTNetCalculator().get_property(name, nitride) == pytest.approx(np.hypot(usual, 6.0), rel=1e-3)
 
 
 def test_missing_scores_count_as_their_mean() -> None:

@@ -10,9 +10,10 @@ from ase_comformer.cli.application import application
 from ase_comformer.errors import UnreadableFileError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.registry import save_weights
+from ase_comformer.nn import ARCHITECTURES
 from ase_comformer.workflows.compare import compare
 from first_principles_files import WRITERS, triclinic, write_anaddb, write_vasprun
-from tiny import tiny_card, tiny_network
+from tiny import TINY, tiny_card, tiny_network
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +42,22 @@ def test_a_calculation_that_found_what_is_predicted_agrees(name, crystal, predic
     found = compare(tmp_path / name, predictor=predictor)
     assert len(found.rows) >= 2
     for row in found.rows:
-        if row.name in predictor.properties:
-            assert row.relative_difference < 2e-3, row.name
-            assert row.unit == predictor.describe(row.name)["unit"]
-        else:
-            assert "no such property" in row.error
+        assert row.relative_difference < 2e-3, row.name
+        assert row.unit == predictor.describe(row.name)["unit"]
     with pytest.raises(UnreadableFileError, match="leave structure out"):
         compare(tmp_path / name, structure=atoms, predictor=predictor)
+
+
+def test_what_the_model_does_not_predict_is_said_in_its_row(crystal, tmp_path):
+    atoms, tensors = crystal
+    network = ARCHITECTURES["TensorNetwork"](**TINY, properties=["dielectric_tensor"])
+    save_weights(network, tmp_path, "tiny", tiny_card(network))
+    write_vasprun(tmp_path / "vasprun.xml", atoms, tensors)
+    found = compare(tmp_path / "vasprun.xml", predictor=Predictor(model=str(tmp_path / "tiny.json")))
+    errors = {row.name: row.error for row in found.rows}
+    assert not errors.pop("dielectric_tensor")
+    assert set(errors) == {"static_dielectric_tensor", "born_effective_charges"}
+    assert all("no such property" in error for error in errors.values())
 
 
 def test_anaddb_needs_the_structure(crystal, predictor, tmp_path):
