@@ -11,7 +11,7 @@ Index letters: ``g`` operation (G of them, identity first), ``a`` atom of the pr
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,22 @@ class SpaceGroup:
         representative = self.permutations.min(axis=0)
         hits = self.permutations[:, representative] == np.arange(len(representative))[None, :]
         return np.argmax(hits, axis=0)
+
+    def with_operations(self, chosen: NDArray[Any]) -> SpaceGroup:
+        """Return the same crystal with some of its operations, or all of them in another order.
+
+        Args:
+            chosen: (G,) mask, or indices of operations, the identity first; they have to form a group.
+
+        Example:
+            >>> import numpy as np
+            >>> from ase.build import bulk
+            >>> group = analyse_space_group(bulk("MgO", "rocksalt", a=4.21))
+            >>> group.with_operations(np.linalg.det(group.rotations) > 0).order
+            24
+        """
+        operations = ("rotations", "fractional_rotations", "translations", "permutations", "lattice_shifts")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in operations})
 
 
 def analyse_space_group(atoms: Any, symprec: float = 1e-2) -> SpaceGroup:

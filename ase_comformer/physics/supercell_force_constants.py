@@ -65,16 +65,7 @@ class SupercellSymmetry:
     def kept(self) -> SpaceGroup:
         """The group without the operations that do not map the lattice of the supercell onto itself."""
         group, chosen = self.group, keeps_lattice(self.matrix, self.group.fractional_rotations)
-        if chosen.all():
-            return group
-        return replace(
-            group,
-            rotations=group.rotations[chosen],
-            fractional_rotations=group.fractional_rotations[chosen],
-            translations=group.translations[chosen],
-            permutations=group.permutations[chosen],
-            lattice_shifts=group.lattice_shifts[chosen],
-        )
+        return group if chosen.all() else group.with_operations(chosen)
 
     @cached_property
     def undisplaced(self) -> Atoms:

@@ -223,14 +223,7 @@ def test_gmtnet_refuses_reduced_graphs_and_gets_plain_ones(name: str, quartz: At
 def shuffled(group: SpaceGroup, generator: np.random.Generator) -> SpaceGroup:
     """The same group with its operations in another order (the identity stays first), hence other carriers."""
     order = np.array([0, *generator.permutation(np.arange(1, group.order))])
-    return replace(
-        group,
-        rotations=group.rotations[order],
-        fractional_rotations=group.fractional_rotations[order],
-        translations=group.translations[order],
-        permutations=group.permutations[order],
-        lattice_shifts=group.lattice_shifts[order],
-    )
+    return group.with_operations(order)
 
 
 @pytest.mark.parametrize("name", EQUIVARIANT)
