@@ -94,7 +94,7 @@ class Predictor:
             self.potential = PotentialEvaluator(self.loaded.potentials, recent=self.loaded.moving)
         self.preparer = Preparer(self.loaded, settings, self.potential, self.notices)
         self.tensors = TensorEvaluator(self.loaded, self.device, self.dtype, settings.functional)
-        self.routes = Routes(settings.route, self.loaded, self.tensors, self._surface)
+        self.routes = Routes(settings.route, self.loaded, self._surface)
         self._lock = threading.RLock()
         self._token = object()
 
@@ -282,16 +282,15 @@ class Predictor:
                 require_plausible(values, crystal.atoms)
                 result.update((name, values[name]) for name in of_potential)
         if own:
-            evaluated = self.tensors.evaluate_with_gaps(crystals, self.routes.heads(own))
-            further = self.routes.evidence(crystals, own, [values for values, _ in evaluated])
-            for crystal, result, (values, gap), known in zip(crystals, results, evaluated, further, strict=True):
-                result.update(self.routes.complete(crystal, own, values, known, self.notices.warn))
-                if "formation_energy" in values:
+            answers = self.tensors.answers(crystals, own)
+            for crystal, result, answer in zip(crystals, results, answers, strict=True):
+                result.update(self.routes.complete(crystal, own, answer, self.notices.warn))
+                if "formation_energy" in answer.values:
                     with self._lock:
                         refer_element(crystal.atoms, result, self.loaded, self.potential, self.notices)
                     require_plausible({"formation_energy": result.get("formation_energy", 0.0)}, crystal.atoms)
                 if undefined_for(own):
-                    why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=gap)
+                    why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=answer.gap)
                     result["status"] = " ".join(why.values()) or "ok"
                     self.notices.of_undefined(why)
                 if any(tensor_property(name).functionals for name in own):

@@ -22,7 +22,7 @@ from ase_comformer.inference.error_bars import Evidence, bar_of, scores, sizes, 
 from ase_comformer.inference.loaded_model import LoadedModel
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Result, RouteRecord
-from ase_comformer.inference.tensor_evaluator import TensorEvaluator
+from ase_comformer.inference.tensor_evaluator import Answer
 from ase_comformer.models.calibration import RESPONSE_PARTS, RouteWeight
 from ase_comformer.physics.softness import ModeCouplings, unresolved
 from ase_comformer.properties.entry import UNCERTAINTY
@@ -40,7 +40,6 @@ MOST_ATOMS = 20
 FAR = 0.3
 #: Crystals whose response is remembered.
 _REMEMBERED = 8
-_GAP, _PERMITTIVITY = "band_gap", "dielectric_tensor"
 
 
 def aligned(name: str, value: NDArray[np.float64], guide: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,77 +65,26 @@ def weight_of(weight: RouteWeight, couplings: ModeCouplings, atoms: int, distanc
     return weight.largest * near * couplings.trust(weight.acting, weight.stiffness)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What error bars of a crystal are made of: spreads by property, gap (eV) and mean permittivity where known."""
-
-    spreads: Result
-    gap: float | None = None
-    permittivity: float | None = None
-
-
 class Routes:
     """Completes what heads have answered: other routes, and error bars.
 
     Args:
         route: one of ``settings.ROUTES``.
         loaded: the model.
-        tensors: evaluates its networks.
         surface: makes a predictor of the energy surface in float64, on first use.
     """
 
-    def __init__(
-        self, route: str, loaded: LoadedModel, tensors: TensorEvaluator, surface: Callable[[], Predictor]
-    ) -> None:
-        self.route, self._loaded, self._tensors = route, loaded, tensors
+    def __init__(self, route: str, loaded: LoadedModel, surface: Callable[[], Predictor]) -> None:
+        self.route, self._loaded = route, loaded
         self._make_surface = surface
         self._surface: Predictor | None = None
         self._recent: OrderedDict[bytes, CrystalResponse] = OrderedDict()
-
-    def heads(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Properties of networks that ``names`` are made of."""
-        return tuple(dict.fromkeys(map(base_of, names)))
-
-    def evidence(
-        self, crystals: Sequence[PreparedCrystal], names: Sequence[str], heads: Sequence[Result] = ()
-    ) -> list[Known]:
-        """What the error bars among ``names`` need to know of each crystal; nothing where there are none.
-
-        Args:
-            crystals: prepared.
-            names: properties and error bars.
-            heads: what networks have said of each crystal, so that it is not asked again.
-        """
-        bases = [base_of(name) for name in names if base_of(name) != name]
-        if not bases:
-            return [Known({}) for _ in crystals]
-        spreads = self._tensors.spreads(crystals, bases)
-        further: dict[str, list[Any]] = {}
-        for name in (_GAP, _PERMITTIVITY):
-            further[name] = [each.get(name) for each in heads] or [None] * len(crystals)
-            if name not in self._loaded.model.members:
-                continue
-            covered = self._loaded.covered(name)
-            rows = [
-                k
-                for k, each in enumerate(crystals)
-                if further[name][k] is None and covered.issuperset(each.atoms.numbers.tolist())
-            ]
-            if rows:
-                found = self._tensors.evaluate([crystals[k] for k in rows], (name,))
-                for k, values in zip(rows, found, strict=True):
-                    further[name][k] = values[name]
-        further[_PERMITTIVITY] = [
-            None if tensor is None else float(np.trace(tensor)) / 3 for tensor in further[_PERMITTIVITY]
-        ]
-        return [Known(*each) for each in zip(spreads, further[_GAP], further[_PERMITTIVITY], strict=True)]
 
     def complete(
         self,
         crystal: PreparedCrystal,
         names: Sequence[str],
-        heads: Result,
-        known: Known,
+        answer: Answer,
         warn: Callable[[str, str], None],
     ) -> Result:
         """Values and metadata of ``names``.
@@ -144,8 +92,7 @@ class Routes:
         Args:
             crystal: prepared.
             names: properties and error bars.
-            heads: values of ``heads(names)``.
-            known: evidence for the error bars.
+            answer: of the networks to ``names``.
             warn: shows a warning once per kind.
 
         Raises:
@@ -153,15 +100,15 @@ class Routes:
         """
         result: Result = {}
         records: dict[str, RouteRecord] = {}
-        for name in self.heads(names):
-            routed = self._routed(name, crystal, heads[name])
+        for name in dict.fromkeys(map(base_of, names)):
+            routed = self._routed(name, crystal, answer.values[name])
             if routed.record is not None:
                 records[name] = routed.record
             if name in names:
                 result[name] = routed.value
             bar = name + UNCERTAINTY
             if bar in names:
-                result[bar] = self._bar(name, crystal, routed, known, warn)
+                result[bar] = self._bar(name, crystal, routed, answer, warn)
         if records:
             result["routes"] = records
         return result
@@ -253,17 +200,17 @@ class Routes:
         return ""
 
     def _bar(
-        self, name: str, crystal: PreparedCrystal, routed: _Routed, known: Known, warn: Callable[[str, str], None]
+        self, name: str, crystal: PreparedCrystal, routed: _Routed, answer: Answer, warn: Callable[[str, str], None]
     ) -> Any:
         fitted, entry = self._loaded.calibration[name], tensor_property(name)
         kind = self.route if routed.difference is not None and self.route in fitted.bars else "head"
         bar = fitted.bars[kind]
         evidence = Evidence(
             value=routed.value,
-            spread=known.spreads[name],
+            spread=answer.spreads[name],
             numbers=crystal.atoms.numbers,
-            gap=known.gap,
-            permittivity=known.permittivity,
+            gap=answer.gap,
+            permittivity=answer.permittivity,
             difference=routed.difference,
             softest=routed.softest,
         )

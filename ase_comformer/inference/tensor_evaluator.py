@@ -6,7 +6,8 @@ Nothing here remembers structures, so it serves any number of calculators and th
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,34 @@ from ase_comformer.inference.plausibility import require_plausible
 from ase_comformer.inference.prepared import PreparedCrystal
 from ase_comformer.inference.results import Result
 from ase_comformer.inference.undefined import GAP, undefined_for
-from ase_comformer.properties.registry import tensor_property
+from ase_comformer.properties.entry import UNCERTAINTY
+from ase_comformer.properties.registry import base_of, tensor_property
 from ase_comformer.tensors.forms import to_cartesian
 from ase_comformer.tensors.symmetry_report import project, symmetry_residual
 
 logger = logging.getLogger(__name__)
 
+_PERMITTIVITY = "dielectric_tensor"
+
 RESIDUAL_WARNING = 1e-3
 """Relative symmetry residual of a network output above which a warning is logged; float32 rounding stays far below."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the networks of a model say of one crystal.
+
+    Attributes:
+        values: by property, in the documented form; more than was asked for where it came along.
+        spreads: by property whose error bar was asked for, how far its networks are apart: a float or (n,).
+        gap: eV, None where it is not known.
+        permittivity: mean of the electronic dielectric tensor, None where it is not known.
+    """
+
+    values: Result
+    spreads: Result
+    gap: float | None
+    permittivity: float | None
 
 
 class TensorEvaluator:
@@ -40,7 +61,7 @@ class TensorEvaluator:
         loaded: the model.
         device: where it is.
         dtype: its precision.
-        functional: that properties with a choice follow.
+        functional: the one that properties with a choice follow.
     """
 
     def __init__(self, loaded: LoadedModel, device: torch.device, dtype: torch.dtype, functional: str = "") -> None:
@@ -48,49 +69,65 @@ class TensorEvaluator:
 
     def evaluate(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
         """Properties in their documented form, projected onto what the space group allows where there is one."""
-        results = self.outputs(crystals, names)
+        return self._documented(crystals, self._members(crystals, names))
+
+    def answers(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Answer]:
+        """Evaluate all that ``names``, error bars among them, are made of; networks run once.
+
+        The band gap comes along where it decides whether a property means anything or how large an error bar is, and
+        for error bars the dielectric tensor where the model has no gap for the elements of a crystal.
+        """
+        heads = tuple(dict.fromkeys(map(base_of, names)))
+        barred = [name for name in heads if name + UNCERTAINTY in names]
+        helpful = (GAP, _PERMITTIVITY) if barred else (GAP,) if "metals" in undefined_for(heads) else ()
+        along = [self._known_of(crystal, helpful)[:1] for crystal in crystals]
+        found: dict[int, Answer] = {}
+        for further in set(along):
+            rows = [k for k, each in enumerate(along) if each == further]
+            chosen = [crystals[k] for k in rows]
+            outputs = self._members(chosen, tuple(dict.fromkeys((*heads, *further))))
+            spreads = self._spreads(chosen, {name: outputs[name] for name in barred})
+            for k, values, spread in zip(rows, self._documented(chosen, outputs), spreads, strict=True):
+                tensor = values.get(_PERMITTIVITY)
+                mean = None if tensor is None else float(np.trace(tensor)) / 3
+                found[k] = Answer(values, spread, values.get(GAP), mean)
+        return [found[k] for k in range(len(crystals))]
+
+    def outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
+        """Mean network outputs on the input atoms, not projected."""
+        return self._means(crystals, self._members(crystals, names))
+
+    def _known_of(self, crystal: PreparedCrystal, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``names`` that the model predicts for the elements of a crystal."""
+        numbers = crystal.atoms.numbers.tolist()
+        offered = (name for name in names if name in self.loaded.properties)
+        return tuple(name for name in offered if self.loaded.covered(name).issuperset(numbers))
+
+    def _documented(self, crystals: Sequence[PreparedCrystal], members: Mapping[str, Tensor]) -> list[Result]:
+        """Bring outputs of all networks into the documented form, projected where there is a space group."""
+        results = self._means(crystals, members)
         for crystal, result in zip(crystals, results, strict=True):
-            for name in names:
+            for name in members:
                 if tensor_property(name).rank == 0 and not tensor_property(name).per_atom:
                     result[name] = float(result[name])
                 elif crystal.group is not None and tensor_property(name).rank > 0:
                     result[name] = _projected(name, result[name], crystal.atoms, crystal.group)
         return results
 
-    def evaluate_with_gaps(
-        self, crystals: Sequence[PreparedCrystal], names: Sequence[str]
-    ) -> list[tuple[Result, float | None]]:
-        """``evaluate``, and the band gap (eV) of each crystal where it decides whether a property means anything.
-
-        The gap is None where no property needs it, and where the model has none for the elements of a crystal. Asked
-        for together with the other properties it costs little: networks run once.
-        """
-        if "metals" not in undefined_for(names) or GAP not in self.loaded.properties:
-            return [(values, None) for values in self.evaluate(crystals, names)]
-        known = [self.loaded.covered(GAP).issuperset(crystal.atoms.numbers.tolist()) for crystal in crystals]
-        results: list[tuple[Result, float | None]] = [({}, None)] * len(crystals)
-        for has_gap in set(known):
-            chosen = [k for k, each in enumerate(known) if each == has_gap]
-            asked = tuple(dict.fromkeys((*names, GAP))) if has_gap else names
-            for k, values in zip(chosen, self.evaluate([crystals[k] for k in chosen], asked), strict=True):
-                gap = values.get(GAP) if GAP in names else values.pop(GAP, None)
-                results[k] = values, gap
-        return results
-
-    def outputs(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
-        """Mean network outputs on the input atoms, not projected."""
-        means = self._of_crystals(crystals, {name: of.mean(0) for name, of in self._members(crystals, names).items()})
+    def _means(self, crystals: Sequence[PreparedCrystal], members: Mapping[str, Tensor]) -> list[Result]:
+        """Average outputs (networks, rows, ...) over networks and refuse what is implausible."""
+        means = self._of_crystals(crystals, {name: of.mean(0) for name, of in members.items()})
         for crystal, mean in zip(crystals, means, strict=True):
             require_plausible(mean, crystal.atoms)
         return means
 
-    def spreads(self, crystals: Sequence[PreparedCrystal], names: Sequence[str]) -> list[Result]:
-        """Root mean square distance of the outputs of a property's networks from their mean, full Cartesian norm.
+    def _spreads(self, crystals: Sequence[PreparedCrystal], members: Mapping[str, Tensor]) -> list[Result]:
+        """Root mean square distance of outputs (networks, rows, ...) from their mean, full Cartesian norm.
 
         A float per crystal, (n,) where every atom has the property; zero where there is one network.
         """
         found = {}
-        for name, of in self._members(crystals, names).items():
+        for name, of in members.items():
             apart = of - of.mean(0)
             squares = (to_cartesian(apart, name) if tensor_property(name).rank else apart).square().mean(0)
             found[name] = squares.flatten(1).sum(1).sqrt() if squares.dim() > 1 else squares.sqrt()

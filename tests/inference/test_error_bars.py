@@ -13,6 +13,7 @@ from ase_comformer.inference import routes
 from ase_comformer.inference.error_bars import Evidence, bar_of, scores
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.calibration import ErrorBar
+from ase_comformer.nn.ensemble import Ensemble
 from ase_comformer.properties.registry import tensor_property
 
 BAR = ErrorBar(("size", "rarity"), (0.0, 0.0), (1.0, 1.0), (0.0, np.log(10.0), 0.5), 2.0, 0.5, 100)
@@ -60,6 +61,35 @@ def test_a_bar_alone_needs_no_value_and_a_batch_gives_the_same(nitride: Atoms) -
     batch = predict([nitride, bulk("MgO", "rocksalt", a=4.2)], ("elastic_tensor", name))
     assert predict([nitride], name)[0][name] == pytest.approx(batch[0][name], rel=1e-5)
     assert "elastic_tensor" not in predict([nitride], name)[0]
+
+
+def test_networks_run_once_for_a_value_and_its_bar(nitride: Atoms, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    members = Ensemble.members
+
+    def counted(self: Ensemble, networks: dict, *arguments: object) -> dict:
+        runs.append(sorted({name for names in networks.values() for name in names}))
+        return members(self, networks, *arguments)
+
+    monkeypatch.setattr(Ensemble, "members", counted)
+    predict([nitride], ("elastic_tensor", "elastic_tensor_uncertainty"))
+    assert runs == [["band_gap", "elastic_tensor"]]
+
+
+def test_the_permittivity_stands_in_for_a_gap_that_is_not_known(
+    nitride: Atoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor(dtype="float64")
+    crystals = [predictor.preparer.crystal(nitride)]
+    names = ("elastic_tensor_uncertainty",)
+    (known,) = predictor.tensors.answers(crystals, names)
+    assert known.gap == pytest.approx(predictor.evaluate(nitride, "band_gap")["band_gap"], rel=1e-10)
+    covered = predictor.loaded.covered
+    monkeypatch.setattr(predictor.loaded, "covered", lambda name: covered(name) if name != "band_gap" else frozenset())
+    (unknown,) = predictor.tensors.answers(crystals, names)
+    assert unknown.gap is None
+    tensor = predictor.evaluate(nitride, "dielectric_tensor")["dielectric_tensor"]
+    assert unknown.permittivity == pytest.approx(np.trace(tensor) / 3, rel=1e-10)
 
 
 def test_large_bars_warn_once_per_structure(nitride: Atoms, monkeypatch: pytest.MonkeyPatch) -> None:

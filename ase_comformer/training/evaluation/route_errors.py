@@ -151,16 +151,15 @@ def _batch(
     entry: TensorProperty, records: Sequence[Record], crystals: Sequence[PreparedCrystal], predictor: Predictor
 ) -> list[Labelled]:
     """What heads say of crystals together."""
-    heads = predictor.tensors.evaluate(crystals, (entry.name,))
-    known = predictor.routes.evidence(crystals, (entry.error_bar.name,))
+    answers = predictor.tensors.answers(crystals, (entry.error_bar.name,))
     found = []
-    for record, head, evidence in zip(records, heads, known, strict=True):
+    for record, answer in zip(records, answers, strict=True):
         record.extras["property"] = entry.name
         readings = [np.asarray(record.labels[entry.name], dtype=np.float64)]
         if entry.has_readings and record.extras.get("ambiguous"):
             readings += list(np.asarray(record.extras.get("alternatives", [])))
-        spread = evidence.spreads[entry.name]
-        found.append(Labelled(record, readings, head[entry.name], spread, evidence.gap, evidence.permittivity))
+        value, spread = answer.values[entry.name], answer.spreads[entry.name]
+        found.append(Labelled(record, readings, value, spread, answer.gap, answer.permittivity))
     return found
 
 
