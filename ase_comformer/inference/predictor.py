@@ -285,10 +285,10 @@ class Predictor:
             answers = self.tensors.answers(crystals, own)
             for crystal, result, answer in zip(crystals, results, answers, strict=True):
                 result.update(self.routes.complete(crystal, own, answer, self.notices.warn))
-                if "formation_energy" in answer.values:
+                if "formation_energy" in result:
                     with self._lock:
                         refer_element(crystal.atoms, result, self.loaded, self.potential, self.notices)
-                    require_plausible({"formation_energy": result.get("formation_energy", 0.0)}, crystal.atoms)
+                    require_plausible({"formation_energy": result["formation_energy"]}, crystal.atoms)
                 if undefined_for(own):
                     why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=answer.gap)
                     result["status"] = " ".join(why.values()) or "ok"

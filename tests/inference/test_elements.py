@@ -32,6 +32,12 @@ def test_an_element_without_a_reference_structure_warns_and_keeps_the_network() 
         assert np.isfinite(GMTNetCalculator().get_property("formation_energy", gallium))
 
 
+def test_an_error_bar_alone_brings_no_formation_energy() -> None:
+    (result,) = predict([bulk("Cu")], "formation_energy_uncertainty")
+    assert "formation_energy_uncertainty" in result
+    assert "formation_energy" not in result
+
+
 def test_compounds_are_left_to_the_network() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
