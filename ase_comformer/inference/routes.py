@@ -217,11 +217,12 @@ class Routes:
         found = bar_of(bar, scores(entry, evidence, fitted.elements), routed.unresolved)
         relative = float((found / yardstick(entry, evidence.value)).max(initial=0.0))
         if relative > bar.warning_above:
+            size = f", {relative:.2g} times its size" if entry.rank else ""
+            limit = f"{bar.warning_above:.2g}" if entry.rank else f"{bar.warning_above * entry.scale:.2g} {entry.unit}"
             warn(
                 f"uncertain {name} {hash(structure_key(crystal.atoms))}",
                 f"{crystal.atoms.get_chemical_formula()}: the expected error of {name} is {found.max():.3g} "
-                f"{entry.unit}, {relative:.2g} times {'its size' if entry.rank else entry.unit}; few crystals have "
-                f"more than {bar.warning_above:.2g}.",
+                f"{entry.unit}{size}; few crystals have more than {limit}.",
             )
         return found if entry.per_atom else float(found[0])
 
