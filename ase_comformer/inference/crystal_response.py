@@ -21,7 +21,7 @@ from ase_comformer.crystals.metallicity import why_metallic
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice
 from ase_comformer.inference.relaxation import at_rest
-from ase_comformer.inference.undefined import GAP
+from ase_comformer.inference.undefined import predicted_gap
 from ase_comformer.physics.force_response import response_blocks
 from ase_comformer.physics.response import SOFTNESS, Response, ResponseBlocks, combine, coupling_factors
 from ase_comformer.physics.vibrations import Vibrations, vibrations
@@ -189,16 +189,6 @@ def _evaluator(predictor: Predictor) -> Any:
         return [(result["forces"], result["stress"]) for result in found]
 
     return evaluate
-
-
-def predicted_gap(atoms: Atoms, predictor: Predictor) -> float | None:
-    """Band gap in eV of a crystal, None where the model knows none."""
-    if GAP not in predictor.properties:
-        return None
-    try:
-        return float(predictor.evaluate(atoms, [GAP])[GAP])
-    except (UnknownElementError, InvalidStructureError):
-        return None
 
 
 def _with_charges(blocks: ResponseBlocks, primitive: Atoms, predictor: Predictor) -> tuple[ResponseBlocks, list[str]]:

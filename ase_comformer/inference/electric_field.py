@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ase_comformer.crystals.applicability import assess_applicability
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError
 from ase_comformer.inference.predictor import Predictor
-from ase_comformer.inference.undefined import GAP, reasons
+from ase_comformer.inference.undefined import predicted_gap, reasons
 from ase_comformer.physics.electric_field import ElectricField, FieldCoefficients, reference_atoms
 
 
@@ -37,7 +37,7 @@ def electric_field_of(predictor: Predictor, field: Any, reference: Mapping[str, 
         (2, 3, 3)
     """
     atoms = reference_atoms(reference)
-    _require_insulator(predictor, atoms, () if "dielectric_tensor" in reference else ("dielectric_tensor",))
+    _require_insulator(predictor, atoms, is_predicted="dielectric_tensor" not in reference)
     found = {
         name: np.asarray(reference[name], dtype=np.float64) if name in reference else _predicted(predictor, atoms, name)
         for name in FieldCoefficients.__dataclass_fields__
@@ -59,16 +59,14 @@ def _has_inversion(predictor: Predictor, atoms: Atoms) -> bool:
     return bool((np.abs(rotations + np.eye(3)).max(axis=(1, 2)) < 1e-6).any())
 
 
-def _require_insulator(predictor: Predictor, atoms: Atoms, predicted: Sequence[str]) -> None:
+def _require_insulator(predictor: Predictor, atoms: Atoms, *, is_predicted: bool) -> None:
     """Refuse what is no bulk crystal and, unless the user knows its dielectric tensor, what is likely a metal."""
     bulk_status = assess_applicability(atoms).status or "ok"
-    gap = None
-    if predicted and GAP in predictor.properties and predictor.loaded.covered(GAP).issuperset(atoms.numbers.tolist()):
-        gap = float(predictor.evaluate(atoms, [GAP])[GAP])
+    gap = predicted_gap(atoms, predictor) if is_predicted else None
     why = reasons(atoms, ("dielectric_tensor",), bulk_status=bulk_status, gap=gap)
     if "vacuum" in why:
         raise InvalidStructureError(f"{why['vacuum']} A homogeneous field acts on bulk crystals: pass one.")
-    if predicted and "metal" in why:
+    if is_predicted and "metal" in why:
         raise InvalidStructureError(
             f"{why['metal']} Leave electric_field out; if the crystal does have a gap, pass its 'dielectric_tensor' in "
             "field_reference, as a mapping."

@@ -7,11 +7,16 @@ slabs can be rescaled by who knows the thickness.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
 from ase_comformer.crystals.metallicity import why_metallic
+from ase_comformer.errors import InvalidStructureError, UnknownElementError
 from ase_comformer.properties.registry import tensor_property
+
+if TYPE_CHECKING:
+    from ase_comformer.inference.predictor import Predictor
 
 #: Property that tells metals, where a model has it.
 GAP = "band_gap"
@@ -51,3 +56,13 @@ dielectric_tensor has no meaning there.
             f"{', '.join(screened)} {verb} no meaning there."
         )
     return found
+
+
+def predicted_gap(atoms: Atoms, predictor: Predictor) -> float | None:
+    """Predict the band gap (eV) of a crystal; None where the model knows none."""
+    if GAP not in predictor.properties:
+        return None
+    try:
+        return float(predictor.evaluate(atoms, [GAP])[GAP])
+    except (UnknownElementError, InvalidStructureError):
+        return None

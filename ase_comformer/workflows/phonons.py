@@ -17,10 +17,11 @@ from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.metallicity import why_metallic
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.errors import InvalidStructureError, UnknownElementError, check_choice, warn_user
-from ase_comformer.inference.crystal_response import RELAXATIONS, STRESS_WARNING, predicted_gap
+from ase_comformer.inference.crystal_response import RELAXATIONS, STRESS_WARNING
 from ase_comformer.inference.known_symmetry import forces_of_symmetric
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.relaxation import at_rest
+from ase_comformer.inference.undefined import predicted_gap
 from ase_comformer.physics.force_response import DISPLACEMENT
 from ase_comformer.physics.phonons import IMAGINARY, Phonons, imaginary_modes
 from ase_comformer.physics.phonopy_bridge import (
