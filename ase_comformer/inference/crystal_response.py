@@ -133,16 +133,18 @@ def crystal_mechanics(
     check_choice("none" if relax is None else relax, RELAXATIONS, "relax")
     group = analyse_space_group(atoms, predictor.symprec)
     evaluate = _evaluator(predictor)
-    _require_near_rest(group.primitive, *evaluate([group.primitive])[0])
+    ((forces, stress),) = evaluate([group.primitive])
+    _require_near_rest(group.primitive, forces, stress)
     status: list[str] = []
     distance = 0.0
     if relax not in (None, "none"):
         given = group.primitive
         group, ended = at_rest(group, predictor, cell=relax == "cell", fmax=fmax)
-        distance = _farthest(given, group.primitive)
         if not ended:
             status.append(f"atoms did not come to rest below {fmax:g} eV/A")
-    ((_, stress),) = evaluate([group.primitive])
+        if group.primitive is not given:
+            distance = _farthest(given, group.primitive)
+            ((_, stress),) = evaluate([group.primitive])
     if np.abs(stress).max() / GPa > STRESS_WARNING:
         status.append(f"stress of {np.abs(stress).max() / GPa:.2g} GPa at rest: relax the cell (relax='cell')")
     blocks = response_blocks(group, evaluate)
@@ -197,19 +199,18 @@ def _with_charges(blocks: ResponseBlocks, primitive: Atoms, predictor: Predictor
     A crystal of metallic elements only gets none: it answers a strain, not a field. What else has a small predicted gap
     keeps its numbers, because the gaps of PBE are too small.
     """
-    found, missing = {}, []
+    missing: list[str] = []
     if metal := why_metallic(primitive, predicted_gap(primitive, predictor)):
         if why_metallic(primitive):
             return blocks, [f"mechanics only: the crystal {metal}, whose electrons screen static fields"]
         missing.append(f"the crystal {metal}, whose electrons would screen fields: what fields do means little")
-    for name in ELECTRIC:
-        if name not in predictor.properties:
-            continue
-        try:
-            found[name] = predictor.evaluate(primitive, [name])[name]
-        except (UnknownElementError, InvalidStructureError) as error:
-            missing.append(f"no {name.replace('_', ' ')}: {error}")
-    return replace(blocks, **found), missing
+    names = [name for name in ELECTRIC if name in predictor.properties]
+    found, errors = predictor.evaluate_each(primitive, names)
+    for name, error in errors.items():
+        if not isinstance(error, (UnknownElementError, InvalidStructureError)):
+            raise error
+        missing.append(f"no {name.replace('_', ' ')}: {error}")
+    return replace(blocks, **{name: found[name] for name in names if name in found}), missing
 
 
 def _farthest(first: Atoms, second: Atoms) -> float:
