@@ -30,7 +30,7 @@ LARGEST = 20
 
 
 class Forces:
-    """What ``benchmarks.phonons`` asks of a predictor, from an ASE calculator."""
+    """Answers what ``benchmarks.phonons`` asks of a predictor, from an ASE calculator."""
 
     def __init__(self, calculator: Calculator) -> None:
         self.calculator = calculator

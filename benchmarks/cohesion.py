@@ -42,7 +42,7 @@ def isolated_energy(symbol: str, calculator: GMTNetCalculator) -> float:
 
 
 def cohesion(atoms: Atoms, calculator: GMTNetCalculator) -> float:
-    """What isolated atoms lie above the structure as it is, eV."""
+    """Energy (eV) by which isolated atoms lie above the structure as it is."""
     atoms.calc = calculator
     return sum(isolated_energy(symbol, calculator) for symbol in atoms.symbols) - atoms.get_potential_energy()
 

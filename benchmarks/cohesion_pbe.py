@@ -24,7 +24,7 @@ _LIMITS = {"train": 0.10, "others": 0.25}  # eV/atom
 
 
 def lowest_polymorphs() -> dict[str, Atoms]:
-    """Of every element of the file, whatever its split."""
+    """Find the most stable polymorph of every element of the file, whatever its split."""
     frames = load_frames("polymorphs", ("train", "val", "test"), None, _LARGEST)
     found: dict[str, tuple[float, Atoms]] = {}
     for start, count, cell, energy in zip(frames.start, frames.count, frames.cell, frames.energy, strict=True):

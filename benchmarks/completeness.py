@@ -1,4 +1,4 @@
-"""What networks with random weights see of crystals that are hard to tell apart.
+"""Shows what networks with random weights see of crystals that are hard to tell apart.
 
     python -m benchmarks.completeness                     # under two minutes on one core
 
@@ -67,7 +67,7 @@ class DistanceNetwork(nn.Module):
         return h
 
     def start(self, graph: CrystalGraph, radial: Tensor, envelope: Tensor) -> Tensor:
-        """What is known of an atom before messages (n, C): its element."""
+        """Describe atoms before messages (n, C): by their element."""
         return self.embedding(graph.numbers)
 
     def forward(self, graph: CrystalGraph) -> Tensor:
@@ -184,7 +184,7 @@ def _gmtnet(cutoff: float) -> GMTNet:
 
 
 class Expected:
-    """What theory says about a pair; each answer is whether the two look the same to who sees that much."""
+    """Tells what theory says about a pair; each answer is whether the two look the same to who sees that much."""
 
     def __init__(self, pair: Pair) -> None:
         graphs = [build_graph(atoms, GraphSettings(cutoff=pair.cutoff)) for atoms in (pair.first, pair.second)]

@@ -1,4 +1,4 @@
-"""Where the dielectric tensor is right: ``python -m benchmarks.dielectric_by_gap``.
+"""Shows where the dielectric tensor is right: ``python -m benchmarks.dielectric_by_gap``.
 
 Crystals of ``dielectric_born`` without ``eps_inf_*`` flags, by the band gap that the record carries (PBE of the
 Materials Project; not an input of the network): share with a relative error below 25 and 10 %, and of the others how

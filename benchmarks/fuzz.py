@@ -62,7 +62,7 @@ AGREEMENT = 2e-3
 
 @dataclass
 class Findings:
-    """What came of some structures.
+    """Collects what came of some structures.
 
     Attributes:
         answers: (kind, "number" or name of the error) -> queries.
@@ -84,7 +84,7 @@ class Findings:
         self.structures += other.structures
 
     def line(self) -> dict[str, Any]:
-        """What JSON can hold of it; ``from_line`` reads it."""
+        """Return what JSON can hold of it; ``from_line`` reads it."""
         answers = [[*key, count] for key, count in self.answers.items()]
         return {"answers": answers, "failures": self.failures, "slowest": self.slowest, "structures": self.structures}
 

@@ -84,7 +84,7 @@ _TABLES: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Pattern:
-    """What one crystal class demands of one tensor, in 0-based array indices.
+    """States what one crystal class demands of one tensor, in 0-based array indices.
 
     Attributes:
         zeros: entries that vanish.

@@ -63,7 +63,7 @@ def force_constants(atoms: Atoms, supercell: np.ndarray, predictor: Predictor) -
 
 
 def phonons(phonon: Phonopy, record: dict[str, Any]) -> Phonons:
-    """What the reference records, from force constants."""
+    """Compute what the reference records from force constants."""
     frequencies = np.sort(np.array(phonon.run_qpoints(record["q"]).frequencies), axis=1)
     mesh = phonon.run_mesh(record["mesh"], is_gamma_center=True)
     on_mesh = np.array(mesh.frequencies)

@@ -36,7 +36,7 @@ SETTINGS = GraphSettings(kind="shell", neighbours=25, lattice_frame=True, joint_
 
 @dataclass(frozen=True)
 class EdgeFeatures:
-    """What the network sees of a crystal beside one frame: (E,) ends and lengths, (E, 3) cosines, (3,) lengths."""
+    """Holds what the network sees of a crystal beside one frame: (E,) ends, lengths, (E, 3) cosines, (3,) lengths."""
 
     numbers: NDArray[np.int64]
     receiver: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What symmetry reduction saves: ``python -m benchmarks.reduction --data DIR`` (or ``ASE_COMFORMER_DATA=DIR``).
+"""Measures what symmetry reduction saves: ``python -m benchmarks.reduction --data DIR`` (or ``ASE_COMFORMER_DATA``).
 
 Over the dielectric, elastic and piezoelectric test splits: directed edges, orbits of edges, and CPU seconds of one
 thread for the same network on the plain and on the symmetry-reduced graph of the same idealised primitive cell.

@@ -79,7 +79,7 @@ def below(limit: float) -> Callable[[list[Row]], float]:
 
 
 def reduction(rows: list[Row]) -> float:
-    """How far the mean error is below that of predicting zero, in per cent."""
+    """Compute how far the mean error is below that of predicting zero, in per cent."""
     return 100 * (1 - sum(row.error for row in rows) / sum(row.label for row in rows))
 
 

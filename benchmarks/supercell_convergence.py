@@ -1,4 +1,4 @@
-"""How far periodic images have to be apart: ``python -m benchmarks.supercell_convergence [--crystals 14]``.
+"""Shows how far periodic images have to be apart: ``python -m benchmarks.supercell_convergence [--crystals 14]``.
 
 Val crystals of the dielectric set (PBEsol cells, at most six atoms, as they are) get phonons with predicted charges in
 the smallest supercell of their symmetry whose images are a given distance apart. Frequencies at 60 random wave vectors,

@@ -1,4 +1,4 @@
-"""What the benchmarks of the energy surface share: options, crystals, relaxation, verdicts."""
+"""Holds what the benchmarks of the energy surface share: options, crystals, relaxation, verdicts."""
 
 import argparse
 import os
@@ -44,7 +44,7 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """How a relaxation ended: whether below ``fmax``, after how many steps, and the error that stopped it, if any."""
+    """Says how a relaxation ended: whether below ``fmax``, after how many steps, and by which error, if any."""
 
     converged: bool
     steps: int

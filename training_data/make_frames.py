@@ -51,7 +51,7 @@ def crystal(frames: Any, k: int) -> Atoms:
 
 
 def light_parents() -> list[Atoms]:
-    """Of the labelled training crystals those that contain an element of ``LIGHT``, one frame each."""
+    """List the labelled training crystals that contain an element of ``LIGHT``, one frame each."""
     return [atoms for atoms in undistorted(LARGEST_LIGHT_PARENT) if LIGHT & set(atoms.symbols)]
 
 

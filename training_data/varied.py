@@ -107,7 +107,7 @@ def boxed(atoms: Atoms, random: Random) -> Atoms:
 
 @dataclass(frozen=True)
 class Kind:
-    """How structures are made, their share among all, and the displacements (A) of their two copies."""
+    """Says how structures are made, their share among all, and the displacements (A) of their two copies."""
 
     make: Callable[[Atoms, Random], Atoms | None]
     share: float

@@ -53,7 +53,7 @@ class Family:
 
 @dataclass
 class Source:
-    """What families are made of.
+    """Holds what families are made of.
 
     Attributes:
         split: of the hosts.
@@ -85,7 +85,7 @@ class Source:
 
     @cached_property
     def metals(self) -> list[str]:
-        """Those firm ones that crystallise in the bcc, fcc or hcp structure, the refractory ones four times."""
+        """List the firm elements that crystallise in the bcc, fcc or hcp structure, the refractory ones four times."""
         found = [s for s in self.elements if ground(s) in ("bcc", "fcc", "hcp") and s not in SOFT]
         return [symbol for symbol in found for _ in range(4 if symbol in REFRACTORY else 1)]
 

@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Line:
-    """What a fit of one route holds out of fold: a row of the table that ``calibrate`` prints."""
+    """One row of the table that ``calibrate`` prints: it says what the fit of one route holds out of fold."""
 
     name: str
     route: str

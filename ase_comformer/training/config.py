@@ -1,4 +1,4 @@
-"""What a training configuration may say: one TOML file per run, the committed ones in ``configs/``."""
+"""Reads training configurations: one TOML file per run, the committed ones are in ``configs/``."""
 
 import tomllib
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _RANGES: dict[tuple[str, ...], tuple[str, Callable[[Any], bool]]] = {
 
 @dataclass
 class TrainingConfig:
-    """What a TOML file may say; see ``configs/`` for examples.
+    """Holds all that a TOML file may say; see ``configs/`` for examples.
 
     Attributes:
         name: of the run and of the weights.

@@ -131,7 +131,7 @@ def _between(trained: Tensor, initial: Tensor, share: float) -> Tensor:
 
 
 def _taught(config: TrainingConfig, properties: Sequence[str], data: Path | None) -> dict[str, dict[str, list[str]]]:
-    """Of each property the symbols of the training crystals that teach it and, with a choice, the functionals."""
+    """Collect per property the symbols of the training crystals that teach it and, with a choice, the functionals."""
     if config.architecture == "Potential":  # the surface that users get follows the labelled frames
         taught = config.datasets if config.keep_references else ["labelled"]
         frames = join([load_frames(name, config.splits, data) for name in taught])

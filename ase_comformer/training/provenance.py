@@ -1,4 +1,4 @@
-"""Where training data come from: what model cards say of source, licence and citation."""
+"""Says where training data come from: source, licence and citation for the model cards."""
 
 #: What a card says of a data set of one's own.
 _UNSTATED = {"source": "not stated", "licence": "not stated", "citation": "not stated"}

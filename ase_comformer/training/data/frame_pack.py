@@ -1,4 +1,4 @@
-"""How frames are written for a machine that has neither the data nor a network (``training.pack`` makes such files).
+"""Writes frames for a machine that has neither the data nor a network (``training.pack`` makes such files).
 
 A pack is a ZIP archive of what ``frame_sources.load_frames`` gives for a configuration, split by split, and of the
 small files that are read beside it. ``unpack`` turns it into a folder that stands for the data package. Floats are

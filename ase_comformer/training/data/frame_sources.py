@@ -1,4 +1,4 @@
-"""Where frames come from: one loader for each source.
+"""Loads frames: one loader for each source.
 
 ``labelled`` (a universal potential), ``substituted`` (the same potential, hypothetical crystals of
 ``training/substitution.py``), ``strained`` (the same potential, crystals strained a little one way and the opposite

@@ -106,7 +106,7 @@ class Frames:
     def _edges(
         self, settings: GraphSettings
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
-        """Of every frame: receiver (e,), sender (e,), counted within the frame, vector (e, 3) A."""
+        """Yield the edges of every frame: receiver (e,), sender (e,), counted within the frame, vector (e, 3) A."""
         finders: dict[float, NeighborList] = {}
         for start, count, cell in zip(self.start, self.count, self.cell, strict=True):
             numbers, points = self.numbers[start : start + count], self.positions[start : start + count]

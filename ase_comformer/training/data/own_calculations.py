@@ -34,7 +34,7 @@ LARGEST_FORCE = 30.0
 
 @dataclass(frozen=True)
 class Collected:
-    """What was found.
+    """Says what was found in the files.
 
     Attributes:
         frames, tensors: numbers of training and validation frames, and of crystals with tensors.

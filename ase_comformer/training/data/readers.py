@@ -1,4 +1,4 @@
-"""How a row of each file of the data package becomes labels: one function per data set.
+"""Turns rows of the files of the data package into labels: one function per data set.
 
 A reader takes the JSON object of a row and gives its labels by property (documented shapes and units), extras
 (numbers that derived labels are made of, and what evaluation needs), and the functional that the labels follow. Numbers

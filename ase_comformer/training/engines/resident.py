@@ -31,7 +31,7 @@ Topology = dict[str, tuple[Tensor, ...]]
 
 @dataclass
 class _Rows:
-    """Where the rows (atoms, edges or pairs) of a batch come from.
+    """Tells where the rows (atoms, edges or pairs) of a batch come from.
 
     Attributes:
         source: (S,) row of the resident table, its last row (the filler) behind ``total``.
@@ -255,7 +255,7 @@ def _fused_tensors(
     pair_by_sender: Tensor,
     atoms: int,
 ) -> Topology:
-    """What ``fused_topology`` reads."""
+    """Compute the tensors that ``fused_topology`` reads."""
     edges, pairs = len(receiver), len(pair_receiver)
     edge, pair = (torch.arange(size, device=receiver.device) for size in (edges, pairs))
     atom = torch.arange(atoms + 1, device=receiver.device)

@@ -59,7 +59,7 @@ Blocks = tuple[list[int], ...]
 
 
 def blocks_of(network: nn.Module, parameters: dict[str, Tensor]) -> dict[str, Blocks]:
-    """Of all parameters by name; an axis is one part where the network does not say otherwise."""
+    """Return the blocks of all parameters by name; an axis is one part where the network does not say otherwise."""
     found = {name: tuple([n] for n in value.shape) for name, value in parameters.items()}
     if isinstance(network, Potential):
         found |= network.parameter_blocks(parameters)
@@ -83,7 +83,7 @@ def grown(given: Tensor, own: Tensor, given_blocks: Blocks, own_blocks: Blocks) 
 
 
 def _places(given: list[int], own: list[int]) -> tuple[Tensor, Tensor]:
-    """Where what two lists of blocks have in common stands in each of them."""
+    """Locate, in each of two lists of blocks, the entries that both have."""
     common = [min(sizes) for sizes in zip(given, own, strict=True)]
     found = []
     for sizes in (given, own):
@@ -147,7 +147,7 @@ class Trainer:
         return TASKS.get(self.config.architecture, TensorTask)(self.config, self.network, folder)
 
     def _learning_rate(self, progress: float) -> float:
-        """That of a part of the run between 0 and 1."""
+        """Compute the learning rate at a part of the run between 0 and 1."""
         config = self.config
         if progress < config.warmup:
             # never zero, even in the first step

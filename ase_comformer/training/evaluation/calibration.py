@@ -88,7 +88,7 @@ def fit_uncertainty(
 
 
 def _joined(parts: Sequence[AtomErrors]) -> AtomErrors:
-    """Those of all frames, one set after the other."""
+    """Join the errors of all frames, one set after the other."""
     before = np.cumsum([0, *(len(part.energy) for part in parts[:-1])]).tolist()
     owners = [part.owner + start for part, start in zip(parts, before, strict=True)]
     rest = {
@@ -147,7 +147,7 @@ def _learn(head: Uncertainty, errors: AtomErrors) -> None:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How expected errors compare with actual ones.
+    """Compares expected errors with actual ones.
 
     Attributes:
         count: errors.

@@ -117,7 +117,7 @@ def fit_bar(sample: Sample) -> Fitted:
 
 
 def _small_gap_factor(errors: FloatArray, bars: FloatArray, sample: Sample) -> float:
-    """How much larger the 90 % quantile of error / bar is for crystals of small gap than for others, at least one."""
+    """Divide the 90 % quantile of error / bar of crystals of small gap by that of the others; at least one."""
     if "gap" not in sample.scores:
         return 1.0
     small = closeness(sample.scores["gap"]) > 0.5
@@ -166,7 +166,7 @@ def _shuffled(formula: str) -> str:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What error bars hold: shares of errors below one bar and below the 90 % bound, and how they rank.
+    """Measures what error bars hold: shares of errors below one bar and below the 90 % bound, and how they rank.
 
     Attributes:
         count: errors.

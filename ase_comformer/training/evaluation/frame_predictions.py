@@ -1,4 +1,4 @@
-"""What potentials say of frames, batch by batch; metrics and expected errors both start from it."""
+"""Predicts frames with potentials, batch by batch; metrics and expected errors both start from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

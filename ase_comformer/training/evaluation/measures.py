@@ -1,4 +1,4 @@
-"""What the registry names as the metrics of a property: ``(entry, records, predictions) -> Metrics``.
+"""Defines what the registry names as the metrics of a property: ``(entry, records, predictions) -> Metrics``.
 
 A measure returns None where it has nothing to say of a predictor, for example of norms where it compares tensors.
 """

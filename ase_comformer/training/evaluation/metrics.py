@@ -20,7 +20,7 @@ THRESHOLDS: tuple[float, ...] = (0.25, 0.10, 0.05)
 
 
 class Metrics(Protocol):
-    """What every result object offers."""
+    """Declares what every result object offers."""
 
     @property
     def count(self) -> int:

@@ -123,10 +123,10 @@ def rank_correlation(predicted: np.ndarray, label: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class NormMetrics:
-    """How well norms are predicted (C/m^2), for predictors that know no tensor; crystals as in PiezoMetrics."""
+    """Says how well norms are predicted (C/m^2), for predictors that know no tensor; crystals as in PiezoMetrics."""
 
     aspect: ClassVar[str] = "norm"
-    """What of the property is compared, in the title of its table."""
+    """Names what of the property is compared, in the title of its table."""
     count: int
     spearman: float
     mae: float

@@ -131,7 +131,7 @@ def _section(
 
 
 def _expected(name: str, networks: Sequence[Potential], frames: Frames, found: Predicted) -> Iterator[Section]:
-    """How the errors that a single network expects of itself compare with the actual ones."""
+    """Compare the errors that a single network expects of itself with the actual ones."""
     if len(networks) != 1 or networks[0].uncertainty is None:
         return
     errors = atom_errors(frames, found)

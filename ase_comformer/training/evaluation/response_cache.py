@@ -81,7 +81,7 @@ class ResponseCache:
         return True
 
     def get(self, atoms: Atoms) -> Mechanics | None:
-        """What is known of a crystal; None where nothing is, or where it has no response."""
+        """Return what is known of a crystal; None where nothing is, or where it has no response."""
         row = self._known.get(_key(atoms))
         if row is None or "error" in row:
             return None

@@ -150,7 +150,7 @@ def predictions(
 def _batch(
     entry: TensorProperty, records: Sequence[Record], crystals: Sequence[PreparedCrystal], predictor: Predictor
 ) -> list[Labelled]:
-    """What heads say of crystals together."""
+    """Evaluate the heads on crystals together."""
     answers = predictor.tensors.answers(crystals, (entry.error_bar.name,))
     found = []
     for record, answer in zip(records, answers, strict=True):

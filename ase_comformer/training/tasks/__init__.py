@@ -1,1 +1,1 @@
-"""What a network learns from: batches and losses."""
+"""Makes what a network learns from: batches and losses."""

@@ -1,4 +1,4 @@
-"""What a network learns from, as the training loop sees it: an order of samples and the losses of a batch of them."""
+"""Declares a task as the training loop sees it: an order of samples and the losses of a batch of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

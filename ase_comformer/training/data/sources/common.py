@@ -1,4 +1,4 @@
-"""What all sources share: structures to row fields, the withheld formulas, symmetry residuals, reading and writing.
+"""Holds what all sources share: structures to row fields, withheld formulas, symmetry residuals, reading and writing.
 
 A row is a JSON-able dictionary; shapes and units of its labels are those of the data package (see the converters).
 """
