@@ -1,7 +1,7 @@
 """Frames with energies, forces and stresses in one flat form, batched into graphs on the fly.
 
-``frame_sources`` reads them. Index letters: F frames, A atoms of all frames. Neighbours are found per batch: at about
-0.2 ms a frame that is a few per cent of a training step, and nothing large is kept in memory.
+``frame_sources`` reads them. Index letters: F frames, A atoms of all frames. Neighbours are found per batch: that
+takes little of a training step, and nothing large is kept in memory.
 """
 
 from collections.abc import Iterator, Sequence
