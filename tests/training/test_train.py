@@ -16,7 +16,7 @@ from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.training.config import TrainingConfig, copy_config
 from ase_comformer.training.data.records import place_in_curve, split_of
 from ase_comformer.training.data.samples import load_samples
-from ase_comformer.training.engines.trainer import Trainer
+from ase_comformer.training.engines.trainer import Trainer, start_from
 from ase_comformer.training.export import run as export
 from ase_comformer.training.runs import run
 from ase_comformer.training.tasks.losses import loss_terms, piezoelectric_loss, piezoelectric_norm_loss
@@ -206,6 +206,11 @@ def test_run_exports_weights_that_predict(folder: Path, tmp_path: Path, monkeypa
     assert set(bulk(formula, "rocksalt", a=a).symbols) <= set(element)
     (result,) = predict([bulk(formula, "rocksalt", a=a)], ["elastic_tensor"], model=written)
     assert (np.linalg.eigvalsh(result["elastic_tensor"]) > 0).all()
+
+
+def test_missing_initial_weights_are_named_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"former\.safetensors.*git show COMMIT:.*random parameters"):
+        start_from(torch.nn.Linear(2, 2), tmp_path / "former.safetensors")
 
 
 def test_unknown_keys_of_a_configuration_are_named(tmp_path: Path) -> None:

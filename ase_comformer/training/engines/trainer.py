@@ -93,7 +93,17 @@ def _places(given: list[int], own: list[int]) -> tuple[Tensor, Tensor]:
 
 
 def start_from(network: nn.Module, path: Path) -> None:
-    """Give ``network`` the parameters of a file, ``grown`` to its shapes; what the file lacks stays as it is."""
+    """Give ``network`` the parameters of a file, ``grown`` to its shapes; what the file lacks stays as it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"the run starts from {str(path)!r}, which is not there: paths are relative to the folder the command runs "
+            f"in, and weights that are shipped no more are in the history of the repository (`git log -- {path}`, then "
+            f'`git show COMMIT:{path} > {path}`); `initial = ""` starts from random parameters'
+        )
     own = network.state_dict()
     given = load_file(path)
     given_blocks, own_blocks = blocks_of(network, given), blocks_of(network, own)
