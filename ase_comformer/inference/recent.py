@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """Maps tokens (any objects, compared by identity) to what their owners remember; the oldest are forgotten.
+    """Maps tokens (anything hashable) to what their owners remember; the oldest are forgotten.
 
     Args:
-        capacity: owners whose memories are kept.
+        capacity: tokens whose memories are kept.
 
     Example:
         >>> store, first, second = Recent(1), object(), object()

@@ -8,7 +8,6 @@ zero as a mode that matters gets soft and as coming to rest moves the atoms, and
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from ase_comformer.errors import InvalidStructureError, UnknownElementError, Unk
 from ase_comformer.inference.error_bars import Evidence, bar_of, scores, sizes, yardstick
 from ase_comformer.inference.loaded_model import LoadedModel
 from ase_comformer.inference.prepared import PreparedCrystal
+from ase_comformer.inference.recent import Recent
 from ase_comformer.inference.results import Result, RouteRecord
 from ase_comformer.inference.tensor_evaluator import Answer
 from ase_comformer.models.calibration import RESPONSE_PARTS, RouteWeight
@@ -78,7 +78,7 @@ class Routes:
         self.route, self._loaded = route, loaded
         self._make_surface = surface
         self._surface: Predictor | None = None
-        self._recent: OrderedDict[bytes, CrystalResponse] = OrderedDict()
+        self._recent: Recent[CrystalResponse] = Recent(_REMEMBERED)
 
     def complete(
         self,
@@ -147,9 +147,7 @@ class Routes:
         if found is None:
             self._surface = self._surface or self._make_surface()
             found = crystal_response.crystal_response(crystal.atoms, self._surface)
-            self._recent[key] = found
-            while len(self._recent) > _REMEMBERED:
-                self._recent.popitem(last=False)
+            self._recent.put(key, found)
         return found
 
     def _routed(self, name: str, crystal: PreparedCrystal, head: Any) -> _Routed:
