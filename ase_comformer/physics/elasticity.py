@@ -30,7 +30,6 @@ LARGEST_STRAIN = 0.05
 STRESS_AT_REST = 1.0
 #: Least singular value of the fit: errors of the stresses are magnified at most by its inverse.
 _CONDITION = 0.25
-_SHEAR = np.array([1.0, 1.0, 1.0, np.sqrt(2.0), np.sqrt(2.0), np.sqrt(2.0)])
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def independent_strains(basis: FloatArray) -> tuple[int, ...]:
 
 def fit_stiffness(slopes: FloatArray, basis: FloatArray, columns: tuple[int, ...]) -> tuple[FloatArray, float]:
     """Voigt tensor (6, 6) of the basis whose ``columns`` are closest to the slopes, and the relative misfit."""
-    measured = (slopes * np.outer(_SHEAR, _SHEAR))[:, columns].ravel()
+    measured = voigt_to_mandel(slopes, "stiffness")[:, columns].ravel()
     design = basis[:, :, columns].reshape(len(basis), -1).T
     coefficients, *_ = np.linalg.lstsq(design, measured, rcond=None)
     misfit = np.linalg.norm(design @ coefficients - measured) / max(float(np.linalg.norm(measured)), 1e-12)

@@ -24,15 +24,16 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.errors import InvalidStructureError, warn_user
 from ase_comformer.physics.response import COULOMB_PER_SQUARE_METRE, EPSILON_0
+from ase_comformer.tensors.voigt import voigt_to_cartesian
 
 FloatArray = NDArray[np.float64]
 
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 #: V/A: breakdown of the best insulators is below a tenth of this.
 LARGEST_FIELD = 1.0
 #: Strain, rotation (of the lattice vectors) and displacement (A) beyond which the coefficients of the reference say
@@ -96,9 +97,7 @@ class ElectricField:
         self.charges = charges - charges.mean(axis=0)
         self.susceptibility = np.asarray(coefficients.dielectric_tensor, dtype=np.float64) - np.eye(3)
         piezo = np.asarray(coefficients.clamped_piezoelectric_tensor, dtype=np.float64) / COULOMB_PER_SQUARE_METRE
-        self.piezo = np.zeros((3, 3, 3))  # e/A^2, [field, strain, strain]
-        for place, (i, j) in enumerate(_VOIGT):
-            self.piezo[:, i, j] = self.piezo[:, j, i] = piezo[:, place]
+        self.piezo = voigt_to_cartesian(piezo, "piezoelectric_stress")  # e/A^2, [field, strain, strain]
         self._forces = np.einsum("i,aij->aj", self.field, self.charges)
 
     def forces(self, atoms: Atoms) -> FloatArray:
@@ -125,7 +124,7 @@ class ElectricField:
             "energy": float(of_atoms.sum()) + of_cell,
             "energies": energies,
             "forces": self._forces.copy(),
-            "stress": np.array([stress[i, j] for i, j in _VOIGT]),
+            "stress": full_3x3_to_voigt_6_stress(stress),
         }
 
     def polarisation(self, atoms: Atoms) -> FloatArray:

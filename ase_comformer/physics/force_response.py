@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from ase.units import GPa
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from ase_comformer.physics.elasticity import (
 )
 from ase_comformer.physics.response import ResponseBlocks
 from ase_comformer.tensors.forms import rotate
+from ase_comformer.tensors.voigt import VOIGT_PAIRS
 
 FloatArray = NDArray[np.float64]
 
@@ -35,7 +37,6 @@ Evaluate = Callable[[Sequence[Atoms]], Sequence[tuple[FloatArray, FloatArray]]]
 
 #: A, displacement of an atom; strain of a cell.
 DISPLACEMENT, STRAIN = 0.005, 0.002
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _SAME = 1e-6
 
 
@@ -94,7 +95,7 @@ def response_blocks(
         source, turn = int(group.permutations[:, atom].min()), group.rotations[operation]
         constants[group.permutations[operation], :, atom, :] = -np.einsum("ij,bjk,lk->bil", turn, forces[source], turn)
         turned = np.einsum("ia,jb,kc,abc->ijk", turn, turn, turn, stresses[source])
-        internal[atom] = -primitive.cell.volume * np.stack([turned[i, j] for i, j in _VOIGT], axis=1)
+        internal[atom] = -primitive.cell.volume * np.stack([turned[i, j] for i, j in VOIGT_PAIRS], axis=1)
     flat = constants.reshape(3 * count, 3 * count)
     constants = ((flat + flat.T) / 2).reshape(count, 3, count, 3)
     return ResponseBlocks(primitive.cell.volume, _without_translations(constants), _without_mean(internal), clamped)
@@ -172,9 +173,9 @@ def _derivatives(
     found: dict[int, list[tuple[FloatArray, FloatArray, FloatArray]]] = {}
     place = 0
     for step in steps:
-        forces, stress = results[place][0], _full(results[place][1])
+        forces, stress = results[place][0], voigt_6_to_full_3x3_stress(results[place][1])
         if step.reversing is None:
-            against, other = results[place + 1][0], _full(results[place + 1][1])
+            against, other = results[place + 1][0], voigt_6_to_full_3x3_stress(results[place + 1][1])
             place += 2
         else:
             turn = group.rotations[step.reversing]
@@ -194,12 +195,6 @@ def _derivatives(
         forces_of[atom] = np.einsum("wbi,wk->bik", np.array([row[1] for row in rows]), inverse)
         stresses_of[atom] = np.einsum("wij,wk->ijk", np.array([row[2] for row in rows]), inverse)
     return forces_of, stresses_of
-
-
-def _full(stress: FloatArray) -> FloatArray:
-    """Voigt stress (6,) -> (3, 3)."""
-    xx, yy, zz, yz, xz, xy = stress
-    return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 
 
 def _without_translations(constants: FloatArray) -> FloatArray:

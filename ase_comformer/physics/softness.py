@@ -19,6 +19,7 @@ from ase_comformer.physics.response import (
     ResponseBlocks,
     modes_of_force_constants,
 )
+from ase_comformer.tensors.voigt import voigt_to_mandel
 
 FloatArray = NDArray[np.float64]
 
@@ -26,10 +27,6 @@ FloatArray = NDArray[np.float64]
 CHARGE, STRAIN = 0.3, 1.0
 #: What the atoms have to follow for a tensor: a field, a strain or both.
 ACTING = ("field", "strain", "both")
-
-
-#: Factors of Voigt components that make their norm that of the full tensor, which no rotation changes.
-_FROBENIUS = np.sqrt([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
 #: eV/A^2: a stiffness this small, or unstable by as much, could as well be this large.
 UNSURE = 0.02
 
@@ -75,7 +72,9 @@ class ModeCouplings:
     def of(cls, blocks: ResponseBlocks) -> ModeCouplings:
         """Project the couplings of a crystal's atoms onto its modes."""
         modes = modes_of_force_constants(blocks.force_constants)
-        strain = np.einsum("mnx,nxI->mI", modes.displacements, blocks.internal_strain * _FROBENIUS)
+        # in the Mandel form the norm is that of the full tensor, which no rotation changes
+        internal_strain = voigt_to_mandel(blocks.internal_strain, "stress")
+        strain = np.einsum("mnx,nxI->mI", modes.displacements, internal_strain)
         charge = np.zeros((len(strain), 3))
         if blocks.born_effective_charges is not None:
             charge = np.einsum("mnx,nix->mi", modes.displacements, blocks.born_effective_charges)
