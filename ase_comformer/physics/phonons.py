@@ -159,12 +159,12 @@ class Phonons:
         """
         points = np.atleast_2d(np.asarray(q, dtype=np.float64))
         reduced = None if direction is None else self.primitive.cell.array @ np.asarray(direction, dtype=np.float64)
-        frequencies = _qpoints(self.phonopy, points, nac_q_direction=reduced)["frequencies"]
+        frequencies = at_wave_vectors(self.phonopy, points, nac_q_direction=reduced)["frequencies"]
         return frequencies if np.ndim(q) == 2 else frequencies[0]
 
     def group_velocities(self, q: ArrayLike) -> FloatArray:
         """Group velocities (m, 3p, 3) in m/s at wave vectors (m, 3), in the order of the frequencies."""
-        return _SPEED * _qpoints(self.phonopy, np.atleast_2d(q), with_group_velocities=True)["group_velocities"]
+        return _SPEED * at_wave_vectors(self.phonopy, np.atleast_2d(q), with_group_velocities=True)["group_velocities"]
 
     def bands(self, spacing: float = 0.025, path: BandPath | None = None) -> Bands:
         """Frequencies along seekpath's path, with LO-TO splitting along every direction into Gamma.
@@ -181,7 +181,7 @@ class Phonons:
 
     def _along(self, q: FloatArray) -> FloatArray:
         # into Gamma along the piece, whichever end it is at
-        return _qpoints(self.phonopy, q, nac_q_direction=q[-1] - q[0])["frequencies"]
+        return at_wave_vectors(self.phonopy, q, nac_q_direction=q[-1] - q[0])["frequencies"]
 
     def density_of_states(self, mesh: float | Sequence[int] = 60.0, by_element: bool = False) -> DensityOfStates:
         """Density of states by the tetrahedron method.
@@ -250,7 +250,7 @@ class Phonons:
         smaller, larger = self.strained
         strain = np.log(larger.primitive.volume / smaller.primitive.volume)
         matrices = [
-            _qpoints(each, points, with_dynamical_matrices=True)["dynamical_matrices"]
+            at_wave_vectors(each, points, with_dynamical_matrices=True)["dynamical_matrices"]
             for each in (self.phonopy, smaller, larger)
         ]
         return np.array([_gruneisen(*each, strain=strain) for each in zip(*matrices, strict=True)])
@@ -264,8 +264,17 @@ class Phonons:
         return write_phonopy_files(self.phonopy, folder)
 
 
-def _qpoints(phonon: Phonopy, q: FloatArray, **asked: Any) -> dict[str, NDArray[Any]]:
-    """Frequencies and what else phonopy was asked for at wave vectors (m, 3)."""
+def at_wave_vectors(phonon: Phonopy, q: FloatArray, **asked: Any) -> dict[str, NDArray[Any]]:
+    """Let phonopy solve for the modes at wave vectors.
+
+    Args:
+        phonon: with force constants.
+        q: (m, 3) reduced.
+        asked: of ``Phonopy.run_qpoints``, such as ``with_eigenvectors=True``.
+
+    Returns:
+        ``frequencies`` (m, 3p) THz, and what else was asked for by name, as phonopy has it.
+    """
     phonon.run_qpoints(q, **asked)
     found: Any = phonon.qpoints
     parts = ("frequencies", "eigenvectors", "group_velocities", "dynamical_matrices")
@@ -284,11 +293,11 @@ def imaginary_modes(phonon: Phonopy, supercell: NDArray[np.int64]) -> tuple[Imag
         supercell: (3, 3) integers, as ``Phonons.supercell``.
     """
     points = commensurate_points(supercell)
-    unstable = (_qpoints(phonon, points)["frequencies"] < -IMAGINARY).any(axis=1)
+    unstable = (at_wave_vectors(phonon, points)["frequencies"] < -IMAGINARY).any(axis=1)
     if not unstable.any():
         return ()
     points = points[unstable]
-    found = _qpoints(phonon, points, with_eigenvectors=True)
+    found = at_wave_vectors(phonon, points, with_eigenvectors=True)
     frequencies, vectors = found["frequencies"], found["eigenvectors"]
     modes = [
         ImaginaryMode(points[k], float(frequencies[k, mode]), vectors[k, :, mode].reshape(-1, 3))

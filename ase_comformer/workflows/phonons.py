@@ -23,7 +23,7 @@ from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.relaxation import at_rest
 from ase_comformer.inference.undefined import predicted_gap
 from ase_comformer.physics.force_response import DISPLACEMENT
-from ase_comformer.physics.phonons import IMAGINARY, Phonons, imaginary_modes
+from ase_comformer.physics.phonons import IMAGINARY, Phonons, at_wave_vectors, imaginary_modes
 from ase_comformer.physics.phonopy_bridge import (
     born_lines,
     phonopy_of_group,
@@ -233,7 +233,7 @@ def _converged(
     if not limit > 0:
         raise ValueError(f"convergence must be a positive frequency in THz, got {limit}")
     q = np.random.default_rng(0).uniform(-0.5, 0.5, (_WAVE_VECTORS, 3))
-    last, change = _frequencies(phonon, q), float("inf")
+    last, change = at_wave_vectors(phonon, q)["frequencies"], float("inf")
     while not change < limit:
         distance = shortest_vector(matrix @ group.primitive.cell.array)
         larger = symmetric_supercell(group, distance + 1.0, MOST_ATOMS)
@@ -241,15 +241,9 @@ def _converged(
             break
         matrix = larger
         phonon = _phonopy(group, matrix, predictor, displacement, tensors)
-        found = _frequencies(phonon, q)
+        found = at_wave_vectors(phonon, q)["frequencies"]
         last, change = found, float(np.abs(found - last).mean())
     return phonon, matrix, change
-
-
-def _frequencies(phonon: Phonopy, q: FloatArray) -> FloatArray:
-    phonon.run_qpoints(q)
-    found: Any = phonon.qpoints
-    return np.array(found.frequencies)
 
 
 def _screening(group: SpaceGroup, predictor: Predictor) -> tuple[tuple[FloatArray, FloatArray] | None, str]:

@@ -19,7 +19,7 @@ from ase_comformer.errors import InvalidStructureError, warn_user
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.physics.displacement_derivatives import displacement_derivatives
 from ase_comformer.physics.force_response import DISPLACEMENT
-from ase_comformer.physics.phonons import Phonons
+from ase_comformer.physics.phonons import Phonons, at_wave_vectors
 from ase_comformer.physics.phonopy_bridge import gamma_modes_text
 from ase_comformer.physics.spectra import Infrared, Raman, mode_displacements
 from ase_comformer.physics.vibrations import THZ
@@ -106,9 +106,8 @@ def spectra(
         predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
     found = phonons(atoms, relax=relax, supercell=(1, 1, 1), displacement=displacement, fmax=fmax, predictor=predictor)
     charges, dielectric = _electric(found, predictor)
-    phonon: Any = found.phonopy
-    phonon.run_qpoints([[0.0, 0.0, 0.0]], with_dynamical_matrices=True)
-    values, columns = np.linalg.eigh(np.array(phonon.qpoints.dynamical_matrices[0]).real)
+    solved = at_wave_vectors(found.phonopy, np.zeros((1, 3)), with_dynamical_matrices=True)
+    values, columns = np.linalg.eigh(solved["dynamical_matrices"][0].real)
     frequencies = np.sign(values) * np.sqrt(np.abs(values)) * THZ
     vectors = columns.T.reshape(len(values), -1, 3)
     kept = frequencies > LOWEST
