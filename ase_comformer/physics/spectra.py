@@ -30,11 +30,6 @@ _SILENT = 1e-8
 LASER, TEMPERATURE = 514.5, 300.0
 
 
-def mode_displacements(eigenvectors: FloatArray, masses: FloatArray) -> FloatArray:
-    """Displacements (m, p, 3) in 1/sqrt(u) per normal coordinate, of eigenvectors (m, p, 3) and masses (p,) u."""
-    return np.asarray(eigenvectors / np.sqrt(masses)[:, None])
-
-
 @dataclass(frozen=True)
 class Infrared:
     """What absorbs infrared light.

@@ -46,11 +46,29 @@ def vibrations(force_constants: FloatArray, masses: FloatArray, born: FloatArray
     count = len(masses)
     root = np.repeat(1 / np.sqrt(masses), 3)
     dynamical = force_constants.reshape(3 * count, 3 * count) * root[:, None] * root
-    values, vectors = np.linalg.eigh((dynamical + dynamical.T) / 2)
-    frequencies = np.sign(values) * np.sqrt(np.abs(values)) * THZ
-    eigenvectors = vectors.T.reshape(-1, count, 3)
+    frequencies, eigenvectors = modes_of_dynamical_matrix((dynamical + dynamical.T) / 2)
     if born is None:
         return Vibrations(frequencies, eigenvectors, None)
-    moved = eigenvectors / np.sqrt(masses)[:, None]
-    charge = np.einsum("anx,nix->ai", moved, born)
+    charge = np.einsum("anx,nix->ai", mode_displacements(eigenvectors, masses), born)
     return Vibrations(frequencies, eigenvectors, np.square(charge).sum(axis=1))
+
+
+def modes_of_dynamical_matrix(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Frequencies (3n,) THz, ascending, imaginary ones negative, and orthonormal eigenvectors (3n, n, 3).
+
+    Args:
+        matrix: (3n, 3n) eV/(A^2 u), real and symmetric.
+
+    Example:
+        >>> import numpy as np
+        >>> frequencies, eigenvectors = modes_of_dynamical_matrix(np.diag([1.0, 4.0, -1.0]))
+        >>> frequencies.round(2).tolist(), eigenvectors.shape
+        ([-15.63, 15.63, 31.27], (3, 1, 3))
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    return np.sign(values) * np.sqrt(np.abs(values)) * THZ, vectors.T.reshape(len(values), -1, 3)
+
+
+def mode_displacements(eigenvectors: FloatArray, masses: FloatArray) -> FloatArray:
+    """Displacements (m, n, 3) in 1/sqrt(u) per normal coordinate, of eigenvectors (m, n, 3) and masses (n,) u."""
+    return np.asarray(eigenvectors / np.sqrt(masses)[:, None])

@@ -21,8 +21,8 @@ from ase_comformer.physics.displacement_derivatives import displacement_derivati
 from ase_comformer.physics.force_response import DISPLACEMENT
 from ase_comformer.physics.phonons import Phonons, at_wave_vectors
 from ase_comformer.physics.phonopy_bridge import gamma_modes_text
-from ase_comformer.physics.spectra import Infrared, Raman, mode_displacements
-from ase_comformer.physics.vibrations import THZ
+from ase_comformer.physics.spectra import Infrared, Raman
+from ase_comformer.physics.vibrations import mode_displacements, modes_of_dynamical_matrix
 from ase_comformer.workflows.phonons import phonons
 
 FloatArray = NDArray[np.float64]
@@ -107,9 +107,7 @@ def spectra(
     found = phonons(atoms, relax=relax, supercell=(1, 1, 1), displacement=displacement, fmax=fmax, predictor=predictor)
     charges, dielectric = _electric(found, predictor)
     solved = at_wave_vectors(found.phonopy, np.zeros((1, 3)), with_dynamical_matrices=True)
-    values, columns = np.linalg.eigh(solved["dynamical_matrices"][0].real)
-    frequencies = np.sign(values) * np.sqrt(np.abs(values)) * THZ
-    vectors = columns.T.reshape(len(values), -1, 3)
+    frequencies, vectors = modes_of_dynamical_matrix(solved["dynamical_matrices"][0].real)
     kept = frequencies > LOWEST
     moved = mode_displacements(vectors[kept], found.primitive.get_masses())
     effective = np.einsum("mpx,pix->mi", moved, charges)
