@@ -2,7 +2,7 @@
 
 The operations of the primitive cell, known exactly, are carried over to the supercell by integer arithmetic, so that
 no symmetry has to be searched in cells of hundreds of atoms. Which atoms move along which directions is what
-``force_response.independent_displacements`` says. The result obeys every operation, the exchange of two atoms and the
+``independent_displacements`` says. The result obeys every operation, the exchange of two atoms and the
 acoustic sum rule exactly: it is the orthogonal projection of what the forces say onto force constants that do.
 
 Index letters: p atoms of the primitive cell, N atoms of the supercell, D = N / p cells, G operations.
@@ -19,7 +19,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup
-from ase_comformer.physics.force_response import independent_displacements
+from ase_comformer.physics.independent_displacements import independent_displacements
 from ase_comformer.physics.supercells import CellNumbers, keeps_lattice
 
 FloatArray = NDArray[np.float64]
@@ -117,7 +117,7 @@ class SupercellSymmetry:
             raise ValueError(f"the displacement must be positive, got {displacement} A")
         copies = []
         for step in independent_displacements(self.kept, prefer_symmetric=True):
-            for sign in (1, -1) if step.reversing is None else (1,):
+            for sign in step.signs:
                 moved = self.undisplaced.copy()
                 vector = sign * displacement * step.direction
                 moved.positions[self.origin[step.atom]] += vector

@@ -11,7 +11,8 @@ from ase.units import GPa
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.physics.elasticity import elastic_tensor_from_stress
-from ase_comformer.physics.force_response import independent_displacements, response_blocks
+from ase_comformer.physics.force_response import response_blocks
+from ase_comformer.physics.independent_displacements import independent_displacements
 from ase_comformer.physics.moduli import voigt_reuss_hill
 from ase_comformer.physics.response import (
     COULOMB_PER_SQUARE_METRE,
