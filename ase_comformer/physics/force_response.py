@@ -17,6 +17,7 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup
+from ase_comformer.physics.dielectric import without_translations
 from ase_comformer.physics.displacement_derivatives import displaced, tensor_derivatives, vector_derivatives
 from ase_comformer.physics.elasticity import (
     allowed_stiffness_tensors,
@@ -71,21 +72,13 @@ def response_blocks(
         slopes[:, column] = rotate(plus - minus, axes, "stress") / (2 * strain * GPa)
     clamped = rotate(fit_stiffness(slopes, basis, columns)[0], axes.T, "elastic_tensor")
     forces, stresses = zip(*results[: len(structures)], strict=True)
-    count, volume = len(primitive), primitive.cell.volume
-    constants = -vector_derivatives(group, steps, forces, displacement).reshape(3 * count, 3 * count)
-    constants = ((constants + constants.T) / 2).reshape(count, 3, count, 3)
+    constants = without_translations(-vector_derivatives(group, steps, forces, displacement))
+    volume = primitive.cell.volume
     slopes_of_stress = tensor_derivatives(group, steps, list(map(voigt_6_to_full_3x3_stress, stresses)), displacement)
     internal = -volume * np.stack([slopes_of_stress[..., i, j] for i, j in VOIGT_PAIRS], axis=-1)
-    return ResponseBlocks(volume, _without_translations(constants), internal - internal.mean(axis=0), clamped)
+    return ResponseBlocks(volume, constants, internal - internal.mean(axis=0), clamped)
 
 
 def _axes_of_cell(cell: FloatArray) -> FloatArray:
     """Orthonormal rows (3, 3) that turn with the cell, and with them strains and what is left of errors."""
     return np.linalg.qr(cell.T)[0].T
-
-
-def _without_translations(constants: FloatArray) -> FloatArray:
-    """Force constants projected so that no uniform translation costs a force."""
-    count = len(constants)
-    projector = np.eye(count) - 1.0 / count
-    return np.einsum("ab,bicj,cd->aidj", projector, constants, projector)
