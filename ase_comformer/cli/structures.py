@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ase_comformer.cli.terminal import complain, counted
-from ase_comformer.errors import UnreadableFileError
 
 
 def for_each_crystal(
@@ -29,13 +28,14 @@ def for_each_crystal(
     found: list[tuple[str, Any, Any]] = []
     status = 0
     for source in counted(iter_sources(structure_paths(files), index), what):
-        try:
-            if source.atoms is None:
-                raise source.error or UnreadableFileError(f"{source.name} cannot be read.")
-            found.append(
-                (source.name, source.atoms, compute(*((source.name, source.atoms) if named else (source.atoms,))))
-            )
-        except (ValueError, NotImplementedError) as error:
-            complain(f"{source.name}: {type(error).__name__}: {error}")
+        problem = source.error
+        if source.atoms is not None:
+            arguments = (source.name, source.atoms) if named else (source.atoms,)
+            try:
+                found.append((source.name, source.atoms, compute(*arguments)))
+            except (ValueError, NotImplementedError) as error:
+                problem = error
+        if problem is not None:
+            complain(f"{source.name}: {type(problem).__name__}: {problem}")
             status = 1
     return found, status

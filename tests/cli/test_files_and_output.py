@@ -118,6 +118,16 @@ def test_one_bad_file_among_others_is_a_row_with_an_error(run, folder, tiny_mode
     assert "empty.cif has no atoms" in shown
 
 
+@pytest.mark.parametrize("command", ["symmetry", "elastic --route head"])
+def test_a_missing_file_among_others_loses_no_result(run, folder, command):
+    done = run(*command.split(), "POSCAR", "nowhere.cif", "quartz.cif", "--json")
+    assert done.exit_code == 1
+    assert "nowhere.cif: FileNotFoundError: There is no file 'nowhere.cif'" in " ".join(done.stderr.split())
+    content = json.loads(done.stdout)
+    rows = content if command == "symmetry" else content["results"]
+    assert [row["source"] for row in rows] == ["POSCAR", "quartz.cif"]
+
+
 def test_csv_has_a_column_per_component_with_its_unit(run, folder, tiny_model):
     result = run("predict", "two.extxyz", "--model", tiny_model, "--output", "out/table.csv")
     assert result.exit_code == 0, result.output
