@@ -202,6 +202,15 @@ def test_relax_writes_structures_and_says_how_it_went(run, folder):
     refused = run("relax", "two.extxyz", "--steps", "1", "--output", "two.cube")
     assert refused.exit_code == 1
     assert "cannot be written" in refused.stderr
+    assert "not at rest" in refused.stdout
+
+
+def test_what_cannot_be_written_is_shown_all_the_same(run, folder, tiny_model):
+    (folder / "taken").write_text("a file, no folder")
+    done = run("predict", "POSCAR", "--model", tiny_model, "-p", "formation_energy", "--output", "taken/out.csv")
+    assert done.exit_code == 1
+    assert "taken" in done.stderr
+    assert "formation_energy" in done.stdout
 
 
 def test_elastic_and_respond_print_numbers_of_the_library(run, folder):

@@ -67,8 +67,6 @@ def predict(
     rows = list(counted(predict_sources(predictor, sources, names, batch_size=batch_size), "predicting"))
     facts = {name: predictor.describe(name) for name in names}
     weights = {"name": predictor.model.name, "fingerprint": predictor.model.fingerprint}
-    if output is not None:
-        write_rows(output, rows, predictor)
     if as_json:
         keys = ("unit", "shape", "kind", "functional", "description")
         what = {name: {key: facts[name][key] for key in keys} for name in names}
@@ -78,6 +76,8 @@ def predict(
         )
     else:
         show_rows(console(), rows, names, facts)
+    if output is not None:  # last: a file that cannot be written takes no result along
+        write_rows(output, rows, predictor)
     # What nobody asked for by name may be missing: a slab has an energy and no tensors.
     if any(row.error or (properties and row.errors) for row in rows):
         raise typer.Exit(1)

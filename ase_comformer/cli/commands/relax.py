@@ -54,8 +54,6 @@ def relax(
         symprec=symprec,
     )
     seconds = time.perf_counter() - began
-    if output is not None:
-        _write(output, [result.atoms for result in found if not result.error])
     if as_json:
         rows = []
         for source, result in zip(readable, found, strict=True):
@@ -66,6 +64,8 @@ def relax(
         print_json({"units": {"energy": "eV/atom", "cell": "A", "positions": "A"}, "results": rows})
     else:
         _show([source.name for source in readable], found, seconds)
+    if output is not None:
+        _write(output, [result.atoms for result in found if not result.error])
     if len(readable) < len(sources) or any(result.error or not result.converged for result in found):
         raise typer.Exit(1)
 
