@@ -82,17 +82,17 @@ def plain(text: str) -> str:
     return escape("".join(character if character.isprintable() else " " for character in text))
 
 
-def number_text(value: Any) -> str:
-    """A number or an array with four digits or so, atoms beyond ``MOST_ATOMS`` left out."""
+def number_text(value: Any, most: int = MOST_ATOMS) -> str:
+    """Write a number or an array with four digits or so; tensors of atoms beyond the first ``most`` are left out."""
     array = np.asarray(value, dtype=float)
-    cut = array[:MOST_ATOMS] if array.ndim and len(array) > MOST_ATOMS else array
+    cut = array[:most] if array.ndim and len(array) > most else array
     largest = float(np.abs(cut[np.isfinite(cut)]).max(initial=0.0)) if cut.ndim else abs(float(cut))
     digits = min(max(3 - int(np.floor(np.log10(largest))), 0), 4) if largest > 0 else 0
     if array.ndim == 0:
         return f"{float(array):.{max(digits, 4 if largest < 1000 else 1)}f}" if largest < 1e6 else f"{float(array):.4e}"
     rounded = np.round(cut, digits) + 0.0
     text = np.array2string(rounded, precision=digits, suppress_small=True, max_line_width=110, threshold=10**6)
-    return text if cut is array else f"{text}\n{len(array) - MOST_ATOMS} more atoms: --json or --output"
+    return text if cut is array else f"{text}\n{len(array) - most} more atoms: --json shows all"
 
 
 def told_route(route: Mapping[str, Any] | None) -> str:

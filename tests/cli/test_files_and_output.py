@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import ase.db
 import ase.io
@@ -222,6 +223,17 @@ def test_elastic_and_respond_print_numbers_of_the_library(run, folder):
     assert len(row["frequencies"]) == 6
     shown = run("elastic", "POSCAR", "--route", "head")
     assert "Debye temperature" in shown.stdout
+
+
+def test_respond_shows_every_mode_and_cuts_charges_of_many_atoms(run, folder, monkeypatch):
+    result = SimpleNamespace(
+        space_group="P1", frequencies=np.arange(60.0) + 0.25, born_effective_charges=np.ones((20, 3, 3)), status=("ok",)
+    )
+    monkeypatch.setattr("ase_comformer.workflows.response.respond", lambda *_, **__: result)
+    shown = run("respond", "POSCAR").stdout
+    assert all(f"{mode}.25" in shown for mode in range(60))
+    assert shown.count("more atoms") == 1
+    assert "8 more atoms: --json" in shown
 
 
 def test_bundle_puts_networks_together(run, model_directory, tmp_path):

@@ -68,16 +68,17 @@ def respond(
 
 
 def _values(result: Any) -> dict[str, Any]:
-    """What there is of the quantities."""
+    """Collect the quantities that the result has."""
     found = {name: getattr(result, name, None) for name in QUANTITIES}
     return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
 
 def _show(shown: Console, name: str, atoms: Any, result: Any) -> None:
-    from ase_comformer.cli.display import number_text, plain, quantity, values_table
+    from ase_comformer.cli.display import MOST_ATOMS, number_text, plain, quantity, values_table
 
     shown.print(f"[bold]{plain(atoms.get_chemical_formula())}[/bold], {plain(result.space_group)}, {plain(name)}")
     table = values_table()
     for key, value in _values(result).items():
-        table.add_row(quantity(key.replace("_", " "), QUANTITIES[key]), number_text(value))
+        most = MOST_ATOMS if key == "born_effective_charges" else len(value)  # modes are shown all
+        table.add_row(quantity(key.replace("_", " "), QUANTITIES[key]), number_text(value, most))
     shown.print(table, highlight=False)
