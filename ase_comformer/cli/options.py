@@ -44,5 +44,16 @@ Route = Annotated[
     str, typer.Option(help="Relaxed-ion tensors: head (fastest), response, or combined (best, tenths of a second).")
 ]
 BatchSize = Annotated[int, typer.Option(help="Crystals evaluated together.")]
+Relax = Annotated[str, typer.Option(help="What comes to rest before: cell, atoms or none.")]
+Write = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for phonopy's files; one folder in it per crystal where there are several.", show_default=False
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(help="Figure to write (.png, .svg, .pdf); numbered where there are several.", show_default=False),
+]
 DataFolder = Annotated[Path | None, typer.Option(help="Data folder; default: $ASE_COMFORMER_DATA.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ase_comformer.cli.terminal import complain, counted
@@ -39,3 +40,13 @@ def for_each_crystal(
             complain(f"{source.name}: {type(problem).__name__}: {problem}")
             status = 1
     return found, status
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Name the file of one of several crystals.
+
+    Example:
+        >>> numbered(Path("bands.png"), 3).name
+        'bands-3.png'
+    """
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")

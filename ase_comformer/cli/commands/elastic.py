@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Symprec
+from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Relax, Symprec
 from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
@@ -18,7 +18,7 @@ def elastic(
     files: Files,
     index: Index = None,
     route: Annotated[str, typer.Option(help="response (of the potential) or head (trained network).")] = "response",
-    relax: Annotated[str, typer.Option(help="What comes to rest before: cell, atoms or none.")] = "cell",
+    relax: Relax = "cell",
     model: ModelName = DEFAULTS.model,
     device: Device = DEFAULTS.device,
     symprec: Symprec = DEFAULTS.symprec,

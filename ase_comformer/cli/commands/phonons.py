@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Symprec
+from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Plot, Relax, Symprec, Write
 from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
@@ -30,18 +29,6 @@ UNITS = {
     "heat_capacity": "J/(mol K), 300 K",
 }
 
-Write = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder for phonopy's files; one folder in it per crystal where there are several.", show_default=False
-    ),
-]
-Plot = Annotated[
-    Path | None,
-    typer.Option(help="Figure to write (.png, .svg, .pdf); numbered where there are several.", show_default=False),
-]
-Relax = Annotated[str, typer.Option(help="What comes to rest before: cell, atoms or none.")]
-
 
 def phonons(
     files: Files,
@@ -61,7 +48,7 @@ def phonons(
     as_json: AsJson = False,
 ) -> None:
     """Compute the phonons of each crystal: bands with LO-TO splitting, stability, thermal properties."""
-    from ase_comformer.cli.structures import for_each_crystal
+    from ase_comformer.cli.structures import for_each_crystal, numbered
     from ase_comformer.inference.predictor import Predictor
     from ase_comformer.workflows.phonons import phonons as compute
 
@@ -87,11 +74,6 @@ def phonons(
         for row in rows:
             _show(console(), row)
     raise typer.Exit(status)
-
-
-def numbered(path: Path, number: int) -> Path:
-    """``bands.png`` -> ``bands-3.png``."""
-    return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def _values(found: Phonons) -> dict[str, Any]:

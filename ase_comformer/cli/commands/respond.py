@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
 
-from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Symprec
+from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Relax, Symprec
 from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
@@ -31,7 +31,7 @@ QUANTITIES = {
 def respond(
     files: Files,
     index: Index = None,
-    relax: Annotated[str, typer.Option(help="What comes to rest before: cell, atoms or none.")] = "atoms",
+    relax: Relax = "atoms",
     model: ModelName = DEFAULTS.model,
     device: Device = DEFAULTS.device,
     symprec: Symprec = DEFAULTS.symprec,

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from ase_comformer.cli.commands.phonons import Plot, Relax, Write, numbered
-from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Symprec
+from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Plot, Relax, Symprec, Write
 from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
@@ -34,7 +33,7 @@ def spectra(
     as_json: AsJson = False,
 ) -> None:
     """Compute the infrared and Raman peaks of each crystal."""
-    from ase_comformer.cli.structures import for_each_crystal
+    from ase_comformer.cli.structures import for_each_crystal, numbered
     from ase_comformer.inference.predictor import Predictor
     from ase_comformer.workflows.spectra import spectra as compute
 
