@@ -57,6 +57,11 @@ def _headlines(names: Sequence[str]) -> list[str]:
 _NAME_WIDTH = 20
 
 
+def print_headline(shown: Console, row: Mapping[str, Any]) -> None:
+    """Print which crystal a table is about: formula, space group and source of a row."""
+    shown.print(f"[bold]{plain(row['formula'])}[/bold], {plain(row['space_group'])}, {plain(row['source'])}")
+
+
 def values_table() -> Table:
     """A table of quantities: name with unit and functional, value."""
     table = Table("property", "value")

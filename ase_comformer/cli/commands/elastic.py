@@ -34,23 +34,22 @@ def elastic(
         files, index, lambda atoms: compute(atoms, route=route, relax=relax, predictor=predictor), "elastic"
     )
     functional = predictor.describe("elastic_tensor" if route == "head" else "stress")["functional"]
+    rows = [
+        {"source": name, "formula": atoms.get_chemical_formula(), **result.as_dict()} for name, atoms, result in found
+    ]
     if as_json:
-        rows = [
-            {"source": name, "formula": atoms.get_chemical_formula(), **result.as_dict()}
-            for name, atoms, result in found
-        ]
         units = {"elastic_tensor": "GPa", "moduli": "GPa", "density": "kg/m^3", "velocities": "m/s", "temperature": "K"}
         print_json({"model": predictor.model.name, "functional": functional, "units": units, "results": rows})
-        raise typer.Exit(status)
-    for name, atoms, result in found:
-        _show(console(), name, atoms, result, functional)
+    else:
+        for row, (_, _, result) in zip(rows, found, strict=True):
+            _show(console(), row, result, functional)
     raise typer.Exit(status)
 
 
-def _show(shown: Console, name: str, atoms: Any, result: Any, functional: str) -> None:
-    from ase_comformer.cli.display import number_text, plain, quantity, values_table
+def _show(shown: Console, row: dict[str, Any], result: Any, functional: str) -> None:
+    from ase_comformer.cli.display import number_text, print_headline, quantity, values_table
 
-    shown.print(f"[bold]{plain(atoms.get_chemical_formula())}[/bold], {plain(result.space_group)}, {plain(name)}")
+    print_headline(shown, row)
     summary, moduli = result.summary, result.summary.moduli
     table = values_table()
     table.add_row(quantity("elastic tensor", "GPa", functional.partition(" (")[0]), number_text(result.tensor))

@@ -104,9 +104,9 @@ def _values(found: Phonons) -> dict[str, Any]:
 
 
 def _show(shown: Console, row: dict[str, Any]) -> None:
-    from ase_comformer.cli.display import number_text, plain, quantity, values_table
+    from ase_comformer.cli.display import number_text, print_headline, quantity, values_table
 
-    shown.print(f"[bold]{plain(row['formula'])}[/bold], {plain(row['space_group'])}, {plain(row['source'])}")
+    print_headline(shown, row)
     table = values_table()
     for name, unit in UNITS.items():
         if name in row:

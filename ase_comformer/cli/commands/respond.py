@@ -46,24 +46,24 @@ def respond(
     found, status = for_each_crystal(
         files, index, lambda atoms: compute(atoms, relax=relax, predictor=predictor), "response"
     )
+    rows = [
+        {
+            "source": name,
+            "formula": atoms.get_chemical_formula(),
+            "space_group": result.space_group,
+            **_values(result),
+            "status": list(result.status),
+        }
+        for name, atoms, result in found
+    ]
     if as_json:
-        rows = [
-            {
-                "source": name,
-                "formula": atoms.get_chemical_formula(),
-                "space_group": result.space_group,
-                **_values(result),
-                "status": list(result.status),
-            }
-            for name, atoms, result in found
-        ]
         parts = ("stress", "born_effective_charges", "dielectric_tensor", "clamped_piezoelectric_tensor")
         names = [name for name in parts if name in predictor.properties]
         functional = {name: predictor.describe(name)["functional"] for name in names}
         print_json({"model": predictor.model.name, "units": QUANTITIES, "functional": functional, "results": rows})
-        raise typer.Exit(status)
-    for name, atoms, result in found:
-        _show(console(), name, atoms, result)
+    else:
+        for row in rows:
+            _show(console(), row)
     raise typer.Exit(status)
 
 
@@ -73,12 +73,13 @@ def _values(result: Any) -> dict[str, Any]:
     return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
 
-def _show(shown: Console, name: str, atoms: Any, result: Any) -> None:
-    from ase_comformer.cli.display import MOST_ATOMS, number_text, plain, quantity, values_table
+def _show(shown: Console, row: dict[str, Any]) -> None:
+    from ase_comformer.cli.display import MOST_ATOMS, number_text, print_headline, quantity, values_table
 
-    shown.print(f"[bold]{plain(atoms.get_chemical_formula())}[/bold], {plain(result.space_group)}, {plain(name)}")
+    print_headline(shown, row)
     table = values_table()
-    for key, value in _values(result).items():
-        most = MOST_ATOMS if key == "born_effective_charges" else len(value)  # modes are shown all
-        table.add_row(quantity(key.replace("_", " "), QUANTITIES[key]), number_text(value, most))
+    for name, unit in QUANTITIES.items():
+        if name in row:
+            most = MOST_ATOMS if name == "born_effective_charges" else len(row[name])  # modes are shown all
+            table.add_row(quantity(name.replace("_", " "), unit), number_text(row[name], most))
     shown.print(table, highlight=False)

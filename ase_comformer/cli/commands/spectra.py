@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Plot, Relax, Symprec, Write
@@ -78,9 +77,9 @@ def _values(found: Spectra) -> dict[str, Any]:
 def _show(shown: Console, row: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from ase_comformer.cli.display import plain
+    from ase_comformer.cli.display import print_headline
 
-    shown.print(f"[bold]{plain(row['formula'])}[/bold], {plain(row['space_group'])}, {plain(row['source'])}")
+    print_headline(shown, row)
     table = Table("1/cm", "infrared, km/mol", *(["Raman, relative (experimental)"] if "raman" in row else []))
     for column in table.columns:
         column.justify = "right"
@@ -94,4 +93,4 @@ def _show(shown: Console, row: dict[str, Any]) -> None:
 
 def _cell(value: float, form: str) -> str:
     text = format(value, form)
-    return text if np.any([digit not in "0." for digit in text]) else "-"
+    return text if float(text) else "-"
