@@ -96,6 +96,20 @@ def in_training(atoms: Atoms, model: str | Path = "default") -> InTraining:
     )
 
 
+def training_remark(atoms: Atoms, model: str | Path = "default") -> str:
+    """Say in one sentence what ``in_training`` finds; nothing where a model has no index of its training data.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> training_remark(bulk("MgO", "rocksalt", a=4.21))
+        'MgO: no network was trained on this formula'
+    """
+    try:
+        return str(in_training(atoms, model))
+    except WeightsError:
+        return ""
+
+
 @functools.lru_cache(maxsize=8)
 def _trained_on(path: Path, stamps: tuple[tuple[str, int], ...]) -> dict[str, frozenset[str]]:
     """Data sets that any network behind a property was trained on, by property; read again where a card is replaced."""

@@ -11,11 +11,10 @@ from ase import Atoms
 
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.crystals.structure_sources import Source
-from ase_comformer.errors import WeightsError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.results import METADATA, Result, message_of
 from ase_comformer.inference.settings import BATCH_SIZE
-from ase_comformer.models.training_index import in_training
+from ase_comformer.models.training_index import training_remark
 
 
 @dataclass(frozen=True)
@@ -123,20 +122,12 @@ def _row(source: Source, result: Result, predictor: Predictor, with_training: bo
         values={name: value for name, value in result.items() if name not in METADATA},
         status=result.get("status", ""),
         routes=result.get("routes"),
-        training=_training(source.atoms, predictor) if with_training else "",
+        training=training_remark(source.atoms, predictor.model.path) if with_training else "",
         errors=result.get("errors"),
         error=result.get("error", ""),
         atoms=source.atoms,
         result=result,
     )
-
-
-def _training(atoms: Atoms, predictor: Predictor) -> str:
-    """What the model has seen of a structure; nothing for models without an index of their training data."""
-    try:
-        return str(in_training(atoms, predictor.model.path))
-    except WeightsError:
-        return ""
 
 
 def _space_group(atoms: Atoms, result: Result, symprec: float) -> tuple[str, int]:

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.crystals.validation import validate_structure
-from ase_comformer.errors import WeightsError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.registry import model_card
-from ase_comformer.models.training_index import in_training
+from ase_comformer.models.training_index import training_remark
 from ase_comformer.physics.mechanics import MechanicalSummary, mechanical_summary
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.components import direction_symbols
@@ -175,7 +174,7 @@ def _predict(content: ReportContent, predictor: Predictor) -> None:
             why = tuple(forbidding_operations(name, content.group))
             part = replace(part, components=_with_values(reported[name].components, name, part.value), why_zero=why)
         content.tensors.append(part)
-    remarks = (values.get("status", "ok"), _seen(content.atoms, predictor))
+    remarks = (values.get("status", "ok"), training_remark(content.atoms, predictor.model.path))
     content.notes += [remark for remark in remarks if remark not in ("", "ok")]
 
 
@@ -192,14 +191,6 @@ def _with_values(components: tuple[ComponentSymmetry, ...], name: str, value: An
     """Rows of the symmetry report with the components of the value that is shown."""
     shown = distinct_components(tensor_property(name), np.asarray(value, dtype=np.float64))
     return tuple(replace(row, projected=float(number)) for row, number in zip(components, shown, strict=True))
-
-
-def _seen(atoms: Atoms, predictor: Predictor) -> str:
-    """Whether networks were trained on the crystal, one sentence; empty for models that do not say."""
-    try:
-        return str(in_training(atoms, predictor.model.path))
-    except WeightsError:
-        return ""
 
 
 def _accuracy(predictor: Predictor, names: list[str]) -> dict[str, str]:
