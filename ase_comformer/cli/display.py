@@ -9,6 +9,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from ase_comformer.properties.entry import UNCERTAINTY
 from ase_comformer.properties.registry import tensor_property
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ MOST_ATOMS = 12
 MOST_COLUMNS = 8
 #: Longest name of a source that is shown in one line.
 _SOURCE_WIDTH = 30
-_UNCERTAINTY = "_uncertainty"
 _DETAILS = ("free_energy", "energies", "forces", "stress", "forces_uncertainty", "clamped_piezoelectric_tensor")
 
 
@@ -142,14 +142,14 @@ def _show_in_detail(
     values = row.values or {}
     table = values_table()
     for name in names:
-        if name not in values or (name.endswith(_UNCERTAINTY) and name.removesuffix(_UNCERTAINTY) in values):
+        if name not in values or (name.endswith(UNCERTAINTY) and name.removesuffix(UNCERTAINTY) in values):
             continue
         described = facts[name]
         functional = described["functional"].partition(" (")[0]
         route = told_route((row.routes or {}).get(name))
         table.add_row(
             quantity(name, described["unit"], f"{functional}, {route}" if route else functional),
-            with_error(values[name], values.get(name + _UNCERTAINTY), plus_minus(shown)),
+            with_error(values[name], values.get(name + UNCERTAINTY), plus_minus(shown)),
         )
     if table.rows:
         shown.print(table, highlight=False)
@@ -161,7 +161,7 @@ def _show_table(shown: Console, rows: Sequence[Row], names: Sequence[str]) -> No
     """One line per structure; columns that do not fit beside each other follow in further tables."""
     columns = [name for name in _headlines(names) if any(name in (row.values or {}) for row in rows)]
     columns = [
-        name for name in columns if not name.endswith(_UNCERTAINTY) or name.removesuffix(_UNCERTAINTY) not in columns
+        name for name in columns if not name.endswith(UNCERTAINTY) or name.removesuffix(UNCERTAINTY) not in columns
     ]
     fixed = {
         "": [str(number) for number in range(len(rows))],
@@ -215,7 +215,7 @@ def _width(head: str, texts: Sequence[str]) -> int:
 def _summary_text(shown: Console, values: Mapping[str, Any], name: str, summary: Callable[[Any], float]) -> str:
     if name not in values:
         return "-"
-    error = values.get(name + _UNCERTAINTY)
+    error = values.get(name + UNCERTAINTY)
     if error is not None and np.ndim(error) == 0 and np.ndim(values[name]) == 0:
         return with_error(values[name], error, plus_minus(shown))
     return f"{summary(values[name]):.4g}"

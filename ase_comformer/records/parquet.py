@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ase_comformer.properties.entry import UNCERTAINTY
 from ase_comformer.records.record import (
-    UNCERTAINTY,
     VERSION,
     PropertyValue,
     ResultRecord,

@@ -12,12 +12,11 @@ from ase.io.jsonio import decode, encode
 
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.inference.results import METADATA
+from ase_comformer.properties.entry import UNCERTAINTY
 
 if TYPE_CHECKING:
     from ase_comformer.inference.predictor import Predictor
 
-#: End of the name of a property that is the expected error of another.
-UNCERTAINTY = "_uncertainty"
 #: Written along, so that files of later versions can be told apart.
 VERSION = 1
 

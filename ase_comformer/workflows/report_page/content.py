@@ -18,6 +18,7 @@ from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.registry import model_card
 from ase_comformer.models.training_index import training_remark
 from ase_comformer.physics.mechanics import MechanicalSummary, mechanical_summary
+from ase_comformer.properties.entry import UNCERTAINTY
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.tensors.components import direction_symbols
 from ase_comformer.tensors.forbidden import forbidding_operations
@@ -29,7 +30,6 @@ FloatArray = NDArray[np.float64]
 
 #: Properties of the potential, which have a place of their own on the page or none.
 _LEFT_OUT = ("free_energy", "energies", "energy_uncertainty", "forces_uncertainty")
-_UNCERTAINTY = "_uncertainty"
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _part(content: ReportContent, name: str, compute: Callable[[], Any]) -> Any:
 def _predict(content: ReportContent, predictor: Predictor) -> None:
     names = [name for name in predictor.properties if name != "free_energy"]
     values, errors = predictor.evaluate_each(content.atoms, names)
-    content.errors = {name: str(error) for name, error in errors.items() if not name.endswith(_UNCERTAINTY)}
+    content.errors = {name: str(error) for name, error in errors.items() if not name.endswith(UNCERTAINTY)}
     tensors = [name for name in values if name in names and tensor_property(name).rank > 0]
     shown = [name for name in tensors if not tensor_property(name).per_atom and name != "stress"]
     reported = predictor.symmetry_report(content.atoms, shown).properties if shown else {}
@@ -160,14 +160,14 @@ def _predict(content: ReportContent, predictor: Predictor) -> None:
         if (
             name not in values
             or name in _LEFT_OUT
-            or (name.endswith(_UNCERTAINTY) and name[: -len(_UNCERTAINTY)] in values)
+            or (name.endswith(UNCERTAINTY) and name.removesuffix(UNCERTAINTY) in values)
         ):
             continue
         part = TensorPart(
             name,
             predictor.describe(name),
             values[name],
-            values.get(name + _UNCERTAINTY),
+            values.get(name + UNCERTAINTY),
             route=_told(values.get("routes", {}).get(name)),
         )
         if name in reported:
