@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from ase_comformer.physics.phonopy_bridge import phonopy_with_forces, set_non_analytic_term
+from ase_comformer.physics.phonopy_bridge import NAC_FACTOR, born_lines, phonopy_with_forces, set_non_analytic_term
 
 pytest.importorskip("phonopy")
 
@@ -53,3 +53,29 @@ def test_the_non_analytic_term_has_the_unit_that_phonopy_takes() -> None:
     factor = phonon.nac_params["factor"]
     assert factor == pytest.approx(14.39964, rel=1e-5)
     assert factor == pytest.approx(ase.units.Hartree * ase.units.Bohr)
+
+
+#: A crystal without symmetry, its charges, which are no symmetric matrices, and its dielectric tensor.
+TRICLINIC = Atoms("HF", cell=[3.0, 3.5, 4.0, 75, 83, 98], scaled_positions=[(0, 0, 0), (0.3, 0.2, 0.4)], pbc=True)
+CHARGES = np.array([1.0, -1.0])[:, None, None] * np.array([[1.0, 0.5, -0.2], [0.1, 1.4, 0.3], [0.7, -0.4, 0.8]])
+EPSILON = np.array([[2.0, 0.1, 0.2], [0.1, 3.0, -0.1], [0.2, -0.1, 4.0]])
+
+
+def test_the_first_index_of_charges_is_the_field_and_meets_the_wave_vector() -> None:
+    phonon = phonopy_with_forces(TRICLINIC, (1, 1, 1), lambda given: [np.zeros((2, 3)) for _ in given])
+    set_non_analytic_term(phonon, CHARGES, EPSILON)
+    wave = np.array([0.3, -0.5, 0.8])
+    phonon.run_qpoints([[0, 0, 0]], nac_q_direction=TRICLINIC.cell.array @ wave, with_dynamical_matrices=True)
+    push = np.einsum("i,aij->aj", wave, CHARGES).ravel() / np.sqrt(np.repeat(TRICLINIC.get_masses(), 3))
+    expected = 4 * np.pi * NAC_FACTOR / TRICLINIC.cell.volume * np.outer(push, push) / (wave @ EPSILON @ wave)
+    np.testing.assert_allclose(phonon.qpoints.dynamical_matrices[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_phonopy_reads_charges_and_dielectric_tensor_from_the_text_of_born(tmp_path) -> None:
+    from phonopy.file_IO import parse_BORN
+
+    (tmp_path / "BORN").write_text(born_lines(CHARGES, EPSILON, [0, 1]))
+    phonon = phonopy_with_forces(TRICLINIC, (1, 1, 1), lambda given: [np.zeros((2, 3)) for _ in given])
+    read = parse_BORN(phonon.primitive, filename=tmp_path / "BORN")
+    np.testing.assert_allclose(read["born"], CHARGES, atol=1e-12)
+    np.testing.assert_allclose(read["dielectric"], EPSILON, atol=1e-12)
