@@ -8,10 +8,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from phonopy.file_IO import parse_BORN
 
 from ase_comformer.physics.phonopy_bridge import NAC_FACTOR, born_lines, phonopy_with_forces, set_non_analytic_term
-
-pytest.importorskip("phonopy")
 
 
 def emt_forces(structures: Sequence[Atoms]) -> list[np.ndarray]:
@@ -72,8 +71,6 @@ def test_the_first_index_of_charges_is_the_field_and_meets_the_wave_vector() -> 
 
 
 def test_phonopy_reads_charges_and_dielectric_tensor_from_the_text_of_born(tmp_path) -> None:
-    from phonopy.file_IO import parse_BORN
-
     (tmp_path / "BORN").write_text(born_lines(CHARGES, EPSILON, [0, 1]))
     phonon = phonopy_with_forces(TRICLINIC, (1, 1, 1), lambda given: [np.zeros((2, 3)) for _ in given])
     read = parse_BORN(phonon.primitive, filename=tmp_path / "BORN")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import phonopy
 import pytest
 from ase import Atoms
 from ase.build import bulk
@@ -309,7 +310,6 @@ def test_ionic_piezoelectricity_and_stiffness_are_those_of_strained_crystals_at_
 
 
 def test_frequencies_at_the_zone_centre_are_those_of_phonopy(charged) -> None:
-    phonopy = pytest.importorskip("phonopy")
     group, blocks = charged
     atoms = group.primitive
     cell = phonopy.structure.atoms.PhonopyAtoms(

@@ -10,8 +10,6 @@ from ase.build import bulk
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.physics.phonopy_bridge import phonopy_of_group, phonopy_with_forces, set_forces
 
-pytest.importorskip("phonopy")
-
 Surface = Callable[[Sequence[Atoms]], list[tuple[np.ndarray, np.ndarray]]]
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import phonopy
 import pytest
 from ase.build import bulk
 from ase.spacegroup import crystal
@@ -12,7 +13,6 @@ from ase_comformer.errors import InvalidStructureError, UnknownNameError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.physics.phonons import Phonons, commensurate_points
 
-phonopy = pytest.importorskip("phonopy")
 pytestmark = pytest.mark.filterwarnings("ignore:.*GPa at rest")
 
 Q = np.random.default_rng(0).uniform(-0.5, 0.5, (12, 3))
