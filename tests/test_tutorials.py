@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ NAMES = (
     "07_fine_tuning", "08_report", "09_papers_in_pyg",
 )  # fmt: skip
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*from which it differs by")  # the tutorial distorts a crystal
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*from which it differs by"),  # a tutorial distorts a crystal
+    pytest.mark.filterwarnings("ignore:.*GPa at rest"),  # another keeps the measured cell
+]
+
+
+@pytest.fixture(autouse=True)
+def temporary_folders_are_below_that_of_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def run(name: str) -> dict[str, Any]:

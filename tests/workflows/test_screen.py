@@ -178,7 +178,7 @@ def test_dask_gives_the_same_table_also_after_a_worker_died(tmp_path, tiny_model
     ase.io.write(tmp_path / "many.extxyz", salts(120))
     screen([tmp_path / "many.extxyz"], tmp_path / "here", NAMES, model=tiny_model)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
     ) as cluster:
         assert "127.0.0.1" in cluster.scheduler_address
         workers = [worker.pid for worker in cluster.workers.values()]

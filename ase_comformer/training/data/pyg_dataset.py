@@ -38,7 +38,8 @@ class CrystalDataset(InMemoryDataset):
         >>> from torch_geometric.loader import DataLoader
         >>> cells = [bulk("Si", a=5.4 + k / 10) for k in range(3)]
         >>> records = [Record(str(k), "Si", "train", cell, {"band_gap": 0.1}) for k, cell in enumerate(cells)]
-        >>> dataset = CrystalDataset(tempfile.mkdtemp(), records, "band_gap", GraphSettings(cutoff=4.0))
+        >>> with tempfile.TemporaryDirectory() as folder:  # graphs are held in memory, too
+        ...     dataset = CrystalDataset(folder, records, "band_gap", GraphSettings(cutoff=4.0))
         >>> batch = next(iter(DataLoader(dataset, batch_size=3)))
         >>> batch.y.shape, batch.num_graphs, batch.z.shape
         (torch.Size([3]), 3, torch.Size([6]))
