@@ -55,6 +55,23 @@ def test_results_belong_to_the_cell_and_order_of_the_input(predictor):
     np.testing.assert_allclose(ratio, ratio[0, 0] * np.eye(3), atol=1e-8)
 
 
+def test_atoms_stay_in_their_order_and_place(predictor, wurtzite):
+    """Atoms in no order, far from the origin, with forces left that differ between them."""
+    start = turned(wurtzite.repeat((2, 1, 1)))[[5, 0, 7, 2, 1, 6, 3, 4]]
+    start.positions += start.cell.array[0] * 3 - start.cell.array[2] * 2
+    found = relax(start, fmax=0.1, predictor=predictor)
+    np.testing.assert_array_equal(found.atoms.numbers, start.numbers)
+    again = found.atoms.copy()
+    again.calc = GMTNetCalculator(dtype="float64")
+    assert np.abs(found.atoms.get_forces()).max() > 1e-3
+    np.testing.assert_allclose(found.atoms.get_forces(), again.get_forces(), atol=1e-8)
+    moved = found.atoms.get_scaled_positions(wrap=False) - start.get_scaled_positions(wrap=False)
+    assert np.abs(moved).max() < 0.1  # not carried into the cell
+    moved = (moved - moved.mean(axis=0)) @ found.atoms.cell.array
+    assert np.linalg.norm(moved, axis=1).max() == pytest.approx(found.largest_displacement, abs=1e-6)
+    assert 1e-3 < found.largest_displacement < 0.5
+
+
 def test_a_list_gives_what_single_crystals_give_and_failures_stay_alone(predictor, rocksalt, wurtzite):
     crystals = [rocksalt, Atoms("Cu2", [[0, 0, 0], [0, 0, 0.01]], cell=[4, 4, 4], pbc=True), wurtzite]
     together = relax(crystals, predictor=predictor, batch_size=2)
