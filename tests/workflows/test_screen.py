@@ -11,6 +11,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 
@@ -114,7 +115,7 @@ def test_a_structure_that_kills_its_process_is_found_and_recorded(files, tmp_pat
         if any(name.endswith("@3") for name in names):
             future.set_exception(WorkerDiedError("signal 9"))
         else:
-            future.set_result(function(chunk, *arguments, False))
+            future.set_result(function(chunk, *arguments))
         return future
 
     monkeypatch.setattr("ase_comformer.workflows.screen.place", lambda *_: contextlib.nullcontext(deadly))
@@ -147,6 +148,7 @@ def test_a_pool_of_processes_survives_the_death_of_one():
         with pytest.raises(WorkerDiedError):
             submit(os._exit, 1).result(timeout=300)
         assert submit(abs, -3).result(timeout=300) == 3
+        assert submit(torch.get_num_threads).result(timeout=300) == 1
 
 
 @pytest.mark.slow

@@ -91,22 +91,17 @@ def _file_of(source: str) -> str:
     return name if at and index.lstrip("-").isdigit() else source
 
 
-def evaluate_chunk(chunk: Chunk, query: Query, batch_size: int, in_worker: bool = True) -> list[dict[str, Any]]:
+def evaluate_chunk(chunk: Chunk, query: Query, batch_size: int) -> list[dict[str, Any]]:
     """Answer the query for a chunk: rows of the table, one per structure that is not known.
 
     Args:
         chunk: the work.
         query: what is asked.
         batch_size: structures evaluated together.
-        in_worker: whether the process is there for this alone; it then computes with one thread.
 
     Raises:
         WeightsError: the weights here are not those of the query.
     """
-    if in_worker:
-        import torch
-
-        torch.set_num_threads(1)
     predictor = _predictor(query.settings)
     if predictor.model.fingerprint != query.fingerprint:
         raise WeightsError(

@@ -52,10 +52,18 @@ def place(workers: int, scheduler: str | None, host: str = HOST) -> Iterator[Sub
 def _here(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
     future: Future[Any] = Future()
     try:
-        future.set_result(function(*arguments, False))
+        future.set_result(function(*arguments))
     except Exception as error:
         future.set_exception(error)
     return future
+
+
+def _with_one_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a worker, which shares the machine with others and so computes with one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    return function(*arguments)
 
 
 class _Processes:
@@ -72,11 +80,11 @@ class _Processes:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:
-            inner = self._pool.submit(function, *arguments)
+            inner = self._pool.submit(_with_one_thread, function, *arguments)
         except BrokenExecutor:
             self.close()
             self._pool = self._new()
-            inner = self._pool.submit(function, *arguments)
+            inner = self._pool.submit(_with_one_thread, function, *arguments)
         outer: Future[Any] = Future()
         inner.add_done_callback(lambda done: _pass_on(done, outer))
         return outer
@@ -128,7 +136,7 @@ def _dask(workers: int, scheduler: str, host: str) -> Iterator[Submit]:
                 dead = error is None or isinstance(error, KilledWorker)
                 outer.set_exception(WorkerDiedError(f"{error or done.status}") if dead else error)
 
-            client.submit(function, *arguments, pure=False).add_done_callback(pass_on)
+            client.submit(_with_one_thread, function, *arguments, pure=False).add_done_callback(pass_on)
             return outer
 
         yield submit
