@@ -211,11 +211,12 @@ def _in_the_cell_of(atoms: Atoms, group: SpaceGroup, relaxed: Atoms) -> Atoms:
     """Carry a relaxed primitive cell back to the cell and the order of atoms that came."""
     old, new = group.primitive.cell.array, relaxed.cell.array
     offsets = (atoms.positions - group.primitive.positions[group.atom_to_primitive]) @ np.linalg.inv(old)
-    lattice = np.round(offsets - offsets[0]) + np.round(offsets[0])  # atoms lie within symprec of ideal places
+    lattice = np.round(offsets - offsets[0])  # atoms lie within symprec of ideal places
+    origin = (offsets - lattice).mean(axis=0)  # that of the idealised cell may be elsewhere
     multiples = np.round(atoms.cell.array @ np.linalg.inv(old))
     result = bare(atoms)
     result.set_cell(multiples @ new)
-    result.positions = relaxed.positions[group.atom_to_primitive] + lattice @ new
+    result.positions = relaxed.positions[group.atom_to_primitive] + (lattice + origin) @ new
     return result
 
 
