@@ -23,7 +23,8 @@ from ase_comformer.workflows.predict_sources import Row
 
 
 @pytest.fixture
-def run():
+def run(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # which processes of pytest-xdist have set, and lines break there
     runner = CliRunner()
     return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
 
