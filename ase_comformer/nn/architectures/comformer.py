@@ -106,6 +106,7 @@ class EComFormer(_ScalarNetwork):
         layers: int | None = None,
         radial: int = 16,
         channels: int | None = None,
+        scalars: int = 64,
         equivariant_after: Sequence[int] = (0, 1),
         message_scale: float = 0.1,
     ) -> None:
@@ -119,6 +120,8 @@ class EComFormer(_ScalarNetwork):
             layers: attention layers; default 3.
             radial: size of the Bessel basis (small).
             channels: vectors and l = 2 tensors inside the equivariant update; default 16 (small), 8 (paper).
+            scalars: inside the equivariant update (paper): 64 is the paper's eComFormer-half with 5.6 M parameters,
+                128 its eComFormer with 12.4 M.
             equivariant_after: attention layers followed by an equivariant update (small; layer 0 in the paper).
             message_scale: constant factor on sums over neighbours (small).
         """
@@ -134,6 +137,7 @@ class EComFormer(_ScalarNetwork):
             layers=layers,
             radial=radial,
             channels=channels,
+            scalars=scalars,
             equivariant_after=list(equivariant_after),
             message_scale=message_scale,
         )
@@ -141,7 +145,7 @@ class EComFormer(_ScalarNetwork):
             self.atom_embedding: nn.Module = nn.Linear(92, width)
             self.rbf = nn.Sequential(GaussianBasis(-4.0, 0.0, width), nn.Linear(width, width), nn.Softplus())
             self.att_layers = nn.ModuleList(PaperAttention(width) for _ in range(layers))
-            self.equi_update = PaperEquivariantUpdate(width, channels=channels)
+            self.equi_update = PaperEquivariantUpdate(width, scalars, channels)
             self.fc = nn.Sequential(nn.Linear(width, width), nn.SiLU())
             self.fc_out = nn.Linear(width, 1)
             return
