@@ -216,6 +216,20 @@ def take(batch: Batch, crystals: Tensor, layout: Layout | None = None) -> Batch:
     return type(batch)(**taken)
 
 
+def without_rows(batch: Batch, *counted: str) -> Batch:
+    """Return a batch with no rows of what ``counted`` names (of ``COUNTED``), for readers that do not look at them.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> from ase_comformer.graphs.building import build_graph
+        >>> from ase_comformer.graphs.neighbours import GraphSettings
+        >>> len(without_rows(build_graph(bulk("Cu"), GraphSettings()), "edge").edge_vector)
+        0
+    """
+    emptied = {name: value[:0] for name, declared, value in present(batch) if declared.over in counted}
+    return replace(batch, **emptied)  # type: ignore[type-var]
+
+
 def pad(batch: Batch, sizes: Mapping[str, int], widths: Mapping[str, int] | None = None) -> Batch:
     """Fill a batch up to constant sizes with rows that count nothing (``GraphField.padding``).
 

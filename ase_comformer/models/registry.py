@@ -21,6 +21,7 @@ from torch import nn
 from ase_comformer.devices import resolve_device, resolve_dtype
 from ase_comformer.errors import UnknownNameError, WeightsError
 from ase_comformer.models.checksums import is_truncated, replace_file, sha256, write_checksums
+from ase_comformer.models.foundations import foundation_of, foundation_path, require_foundation
 
 FORMAT = 1
 """Version of the JSON layout that this code reads and writes."""
@@ -160,7 +161,9 @@ def find_model(name: str | Path, folder: Path | None = None) -> Path:
     raise UnknownNameError(f"Unknown model {text!r}. Available: {_names(folder)} (or a path to NAME.json).")
 
 
-def save_weights(network: nn.Module, directory: Path, name: str, card_fields: Mapping[str, Any]) -> Path:
+def save_weights(
+    network: nn.Module, directory: Path, name: str, card_fields: Mapping[str, Any], *, half: bool = False
+) -> Path:
     """Write ``NAME.safetensors``, ``NAME.json`` and perhaps ``NAME.md``, and update ``SHA256SUMS``.
 
     Args:
@@ -169,6 +172,7 @@ def save_weights(network: nn.Module, directory: Path, name: str, card_fields: Ma
         name: file name without extension.
         card_fields: JSON-able; ``properties`` ({property: {"elements": [...], "functional", "kind"}}) is
             required, ``training`` and ``metrics`` are expected; ``card`` is the text of ``NAME.md``.
+        half: round parameters to float16, which halves the file: what is measured afterwards is of rounded ones.
 
     Returns:
         Path of ``NAME.json``.
@@ -193,9 +197,13 @@ def save_weights(network: nn.Module, directory: Path, name: str, card_fields: Ma
             raise WeightsError(f"card_fields['properties'][{property_name!r}] lacks 'elements': list the symbols.")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    # A clone each: safetensors refuses tensors that share memory.
-    state = network.state_dict()
-    data = save({key: value.detach().cpu().clone().contiguous() for key, value in state.items()})
+    foundation = foundation_of(network, (directory, weights_folder()))
+    stored = {}
+    for key, value in network.state_dict().items():
+        rounded = half and value.is_floating_point()
+        # A clone each: safetensors refuses tensors that share memory.
+        stored[key] = value.detach().cpu().to(torch.float16 if rounded else value.dtype, copy=True).contiguous()
+    data = save(stored, foundation or None)
     card = {
         "format": FORMAT,
         "name": name,
@@ -203,6 +211,7 @@ def save_weights(network: nn.Module, directory: Path, name: str, card_fields: Ma
         "arguments": network.arguments,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "sha256": sha256(data),
+        **({"foundation": foundation} if foundation else {}),
         **fields,
     }
     replace_file(directory / f"{name}.safetensors", data)
@@ -248,28 +257,35 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 def _load(path: Path, device: str, dtype: torch.dtype, stamps: tuple[tuple[str, int, int], ...]) -> Model:
     """Cached on the time stamps of the folder's files, so a replaced file is read again."""
     card = _read_card(path)
+    loaded: dict[Path, Entry] = {}
     if "members" not in card:
-        entry = _load_entry(path, device, dtype)
+        entry = _load_entry(path, device, dtype, loaded)
         return Model(card["name"], {key: (entry,) for key in card["properties"]}, path)
-    loaded: dict[str, Entry] = {}
     members: dict[str, tuple[Entry, ...]] = {}
     for property_name, names in card["members"].items():
         if not names:
             raise WeightsError(f"{path} lists no networks for {property_name!r}. {_REINSTALL}")
-        for name in names:
-            if name not in loaded:
-                loaded[name] = _load_entry(path.parent / f"{name}.json", device, dtype)
-            if property_name not in loaded[name].card["properties"]:
-                raise WeightsError(f"{path}: network {name!r} has no output {property_name!r}. {_REINSTALL}")
-        members[property_name] = tuple(loaded[name] for name in names)
+        entries = [_load_entry(path.parent / f"{name}.json", device, dtype, loaded) for name in names]
+        for entry in entries:
+            if property_name not in entry.card["properties"]:
+                raise WeightsError(f"{path}: network {entry.name!r} has no output {property_name!r}. {_REINSTALL}")
+        members[property_name] = tuple(entries)
     return Model(card["name"], members, path)
 
 
-def _load_entry(path: Path, device: str, dtype: torch.dtype) -> Entry:
+def _load_entry(path: Path, device: str, dtype: torch.dtype, loaded: dict[Path, Entry]) -> Entry:
+    """Load a network, unless it is among ``loaded``, and before it the one it is built on."""
+    if path not in loaded:
+        loaded[path] = _read_entry(path, device, dtype, loaded)
+    return loaded[path]
+
+
+def _read_entry(path: Path, device: str, dtype: torch.dtype, loaded: dict[Path, Entry]) -> Entry:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     from ase_comformer.nn import ARCHITECTURES
+    from ase_comformer.nn.protocols import BuiltOn
 
     if not path.is_file():
         raise WeightsError(f"The model file {path} is missing. {_REINSTALL}")
@@ -290,6 +306,11 @@ def _load_entry(path: Path, device: str, dtype: torch.dtype) -> Entry:
             message = f"{path.stem}: parameters do not fit architecture {architecture!r}: {error}"
             raise WeightsError(message) from error
     network.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    if isinstance(network, BuiltOn):
+        below = foundation_path(network.foundation, (path.parent, weights_folder()))
+        foundation = _load_entry(below, device, dtype, loaded)
+        require_foundation(card, foundation.card)
+        network.attach(foundation.network)
     return Entry(card["name"], network, card)
 
 

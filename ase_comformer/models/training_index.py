@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ase_comformer.crystals.fingerprint import crystal_key, formula_key, reduced_formula
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.errors import WeightsError
-from ase_comformer.models.registry import find_model, model_card
+from ase_comformer.models.foundations import foundation_path
+from ase_comformer.models.registry import find_model, model_card, weights_folder
 
 FILE = "training_index.npz"
 #: Sources of frames, as training configurations name them, and the data set whose formulas they have.
@@ -118,6 +119,8 @@ def _trained_on(path: Path, stamps: tuple[tuple[str, int], ...]) -> dict[str, fr
     found = {}
     for name, networks in members.items():
         cards = [model_card(path.parent / f"{network}.json") for network in networks]
+        foundations = {card["foundation"]["foundation"] for card in cards if "foundation" in card}
+        cards += [model_card(foundation_path(each, (path.parent, weights_folder()))) for each in foundations]
         sets = {each for card in cards for each in card.get("training", {}).get("datasets", ())}
         found[name] = frozenset(_LISTED_AS.get(each, each) for each in sets)
     return found

@@ -8,6 +8,7 @@ from torch import nn
 from ase_comformer.nn.architectures.comformer import EComFormer, IComFormer
 from ase_comformer.nn.architectures.gmtnet import GMTNet
 from ase_comformer.nn.architectures.potential import Potential
+from ase_comformer.nn.architectures.referred_energy import ReferredEnergy
 from ase_comformer.nn.architectures.tensor_network import TensorNetwork
 
 ARCHITECTURES: dict[str, type[nn.Module]] = {
@@ -15,5 +16,6 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
     "GMTNet": GMTNet,
     "IComFormer": IComFormer,
     "Potential": Potential,
+    "ReferredEnergy": ReferredEnergy,
     "TensorNetwork": TensorNetwork,
 }

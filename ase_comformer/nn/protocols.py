@@ -1,7 +1,8 @@
 """What the rest of the package asks of a network; any class that has it can be trained, saved and evaluated.
 
 ``Network`` is the whole obligation. The others are offers: two make ensembles faster (networks that share the geometry
-of edges, and networks that can be stacked and evaluated as one), one lets users choose the functional.
+of edges, and networks that can be stacked and evaluated as one), one lets users choose the functional, one reads
+another network.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
@@ -82,4 +83,19 @@ class Stackable(Protocol):
     @staticmethod
     def stacked(networks: Sequence[Any]) -> Any:
         """Return one network for ``nn.layers.stacked.repeated`` graphs; outputs are those of member 0, then 1, ..."""
+        ...
+
+
+@runtime_checkable
+class BuiltOn(Protocol):
+    """A network that reads the features of another, its foundation, whose parameters are not its own.
+
+    Attributes:
+        foundation: name of the weights of the other network.
+    """
+
+    foundation: str
+
+    def attach(self, potential: nn.Module) -> None:
+        """Read this network from now on."""
         ...

@@ -42,6 +42,7 @@ def run(
     checkpoint: str = "best",
     properties: Sequence[str] | None = None,
     data: Path | None = None,
+    half: bool = False,
 ) -> Path:
     """Export a run.
 
@@ -52,6 +53,7 @@ def run(
         checkpoint: ``"best"`` or ``"last"``.
         properties: heads to keep; all where None.
         data: folder of the data package, for the elements covered.
+        half: keep parameters in half precision.
 
     Returns:
         Path of ``NAME.json``, whose ``metrics`` are empty: ``ase-comformer evaluate NAME --record`` fills them.
@@ -95,7 +97,7 @@ def run(
         "metrics": {},
     }
     fields["card"] = _card(name, config, fields, sum(value.numel() for value in network.parameters()))
-    return save_weights(network, weights, name, fields)
+    return save_weights(network, weights, name, fields, half=half)
 
 
 def trained_network(

@@ -48,8 +48,9 @@ def trainer(config: TrainingConfig, folder: Path | None = None) -> Trainer:
     if config.device == "cpu":
         return Trainer(config, folder)
     if TASKS.get(config.architecture) is not FrameTask:
+        on_gpu = ", ".join(name for name, task in TASKS.items() if task is FrameTask)
         raise UnknownNameError(
-            f"device {config.device!r} trains {', '.join(TASKS)} only, not {config.architecture}: use device = 'cpu'"
+            f"device {config.device!r} trains {on_gpu} only, not {config.architecture}: use device = 'cpu'"
         )
     if Processes().count > 1:
         raise ValueError(f"a run on {config.device!r} is one process: start it without torchrun")

@@ -17,9 +17,10 @@ def export(
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     properties: Properties = None,
     data: DataFolder = None,
+    half: Annotated[bool, typer.Option("--half", help="Keep parameters in float16: half the size.")] = False,
 ) -> None:
     """Turn a training run into weights with a model card."""
     from ase_comformer.training.export import run
 
-    written = run(run_directory, weights, name, checkpoint=checkpoint, properties=properties, data=data)
+    written = run(run_directory, weights, name, checkpoint=checkpoint, properties=properties, data=data, half=half)
     typer.echo(str(written))

@@ -78,7 +78,7 @@ class SampleSet:
                     targets.values[name] = self.labels[name][1][position[rows]]
             elif name in self.atom_labels:
                 values, known = self.atom_labels[name]
-                atoms = self.store.atom_rows(crystals)
+                atoms = self.store.rows("atom", crystals)
                 rows = torch.nonzero(known[atoms]).squeeze(1)
                 if len(rows):
                     targets.rows[name] = rows

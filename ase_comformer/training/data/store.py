@@ -51,9 +51,9 @@ class GraphStore:
     def __len__(self) -> int:
         return self.graph.crystal_count
 
-    def atom_rows(self, crystals: Tensor) -> Tensor:
-        """Return the rows of all-atom arrays that belong to ``crystals`` (b,), in the order of ``batch``."""
-        return self._layout.rows("atom", crystals)
+    def rows(self, name: str, crystals: Tensor) -> Tensor:
+        """Return the rows of one of ``schema.COUNTED`` that belong to ``crystals`` (b,), in the order of ``batch``."""
+        return self._layout.rows(name, crystals)
 
     def batch(self, crystals: Tensor) -> CrystalGraph:
         """Return the crystals with these indices (b,) as a graph of b crystals."""

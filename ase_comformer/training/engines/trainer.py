@@ -22,6 +22,7 @@ from ase_comformer.training.config import TrainingConfig
 from ase_comformer.training.engines.distributed import Processes
 from ase_comformer.training.engines.optimisers import make_optimisers
 from ase_comformer.training.tasks.frame_task import FrameTask
+from ase_comformer.training.tasks.reading_task import ReadingTask
 from ase_comformer.training.tasks.task import Task
 from ase_comformer.training.tasks.tensor_task import TensorTask
 
@@ -125,8 +126,8 @@ def initial_network(config: TrainingConfig) -> nn.Module:
     return network
 
 
-#: Architectures that do not learn from labelled crystals -> what they learn from.
-TASKS: dict[str, type[Task]] = {"Potential": FrameTask}
+#: Architectures that do not learn from graphs of labelled crystals -> what they learn from.
+TASKS: dict[str, type[Task]] = {"Potential": FrameTask, "ReferredEnergy": ReadingTask}
 
 
 class Trainer:

@@ -63,7 +63,10 @@ class TensorTask(Task):
         """Least-squares energy per element, so that the network learns the rest."""
         if "formation_energy" not in self.train_set.labels or not hasattr(self.network, "element_reference"):
             return
-        crystals, energies = self.train_set.labels["formation_energy"]
+        self._fit_element_reference(*self.train_set.labels["formation_energy"])
+
+    def _fit_element_reference(self, crystals: Tensor, energies: Tensor) -> None:
+        """Set the energies of the elements to those that fit ``energies`` (r,) of crystals (r,) best."""
         graph = self.train_set.store.graph
         composition = torch.zeros(graph.crystal_count, len(self.network.element_reference))
         composition.index_put_((graph.node_crystal, graph.numbers), graph.node_weight, accumulate=True)
