@@ -32,6 +32,8 @@ from ase_comformer.training.provenance import provenance_of
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = ("best", "last")
+#: What a card says of rounded parameters.
+HALF_PRECISION = "parameters rounded to float16"
 
 
 def run(
@@ -96,7 +98,7 @@ def run(
         },
         "metrics": {},
     }
-    fields["card"] = _card(name, config, fields, sum(value.numel() for value in network.parameters()))
+    fields["card"] = _card(name, config, fields, sum(value.numel() for value in network.parameters()), half=half)
     return save_weights(network, weights, name, fields, half=half)
 
 
@@ -156,7 +158,7 @@ def _taught(config: TrainingConfig, properties: Sequence[str], data: Path | None
     return found
 
 
-def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], parameters: int) -> str:
+def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], parameters: int, *, half: bool) -> str:
     rows = "\n".join(
         f"| {prop} | {tensor_property(prop).unit or '-'} | {entry['functional']} | {len(entry['elements'])} "
         f"| {entry['kind']} |"
@@ -168,12 +170,13 @@ def _card(name: str, config: TrainingConfig, fields: Mapping[str, Any], paramete
     )
     origin = fields["training"]
     history = f"{config.notes.strip()}\n\n" if config.notes else ""
+    stored = f"; {HALF_PRECISION}" if half else ""
     mixed = f"; {config.initial_share:.0%} of each parameter from `{config.initial}`" if config.initial_share else ""
     return f"""# {name}
 
 {config.architecture}, {parameters:,} parameters, trained on the {"+".join(config.splits)} split with
 `ase-comformer train ase_comformer/training/configs/{config.name}.toml`
-(averaged weights, {origin["checkpoint"]} checkpoint, epoch {origin["epoch"]}{mixed}).
+(averaged weights, {origin["checkpoint"]} checkpoint, epoch {origin["epoch"]}{mixed}{stored}).
 
 {history}| property | unit | functional | elements | what it is |
 |---|---|---|---|---|
