@@ -20,8 +20,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.outputs import Properties, all_outputs
 
 from ase_comformer.crystals.interop import as_atoms
+from ase_comformer.crystals.structures import changes
 from ase_comformer.errors import check_choice
 from ase_comformer.inference.corrections import CORRECTED, Corrections
+from ase_comformer.inference.expected_forces import ExpectedForces
 from ase_comformer.inference.potential_ensemble import POTENTIAL_PROPERTIES, UNCERTAINTIES
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.results import METADATA, RESULT_ALIASES, aliases_of, message_of, not_implemented
@@ -32,9 +34,6 @@ from ase_comformer.tensors.forms import FRAMES, FramedTensor, framed
 from ase_comformer.tensors.symmetry_report import SymmetryReport
 
 _IN_RESULTS = frozenset({*POTENTIAL_PROPERTIES, "dielectric_tensor"})
-#: What takes derivatives of the energy; the energy alone is a forward pass.
-_DERIVATIVES = frozenset({"forces", "stress"})
-_ENERGIES = frozenset({"energy", "free_energy", "energies", *UNCERTAINTIES})
 
 
 class GMTNetCalculator(Calculator):
@@ -129,7 +128,7 @@ class GMTNetCalculator(Calculator):
         self._lock = threading.RLock()
         self._side_results: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}
-        self._expects_forces = self._has_unasked_forces = False
+        self._expected_forces = ExpectedForces()
         super().__init__()
         self._configure(**{**arguments, **field_parameters(electric_field, field_reference)})
 
@@ -175,8 +174,7 @@ class GMTNetCalculator(Calculator):
         """Forget structure and results."""
         super().reset()
         self._side_results, self.provenance = {}, {}
-        if self._has_unasked_forces:
-            self._expects_forces = self._has_unasked_forces = False
+        self._expected_forces.end_of_structure()
 
     def todict(self, skip_default: bool = False) -> dict[str, Any]:
         """Constructor arguments, JSON-able: ``GMTNetCalculator(**calc.todict())`` is the same calculator."""
@@ -212,8 +210,7 @@ class GMTNetCalculator(Calculator):
                     return None
                 self._compute(atoms, (name,))
                 value = self._stored(name)
-            if name in _DERIVATIVES:
-                self._has_unasked_forces = False
+            self._expected_forces.read((name,))
             return value.copy() if isinstance(value, np.ndarray) else value
 
     def calculate(
@@ -249,12 +246,7 @@ class GMTNetCalculator(Calculator):
 
     def _compute(self, atoms: Atoms, names: tuple[str, ...]) -> None:
         """Add ``names`` to the results; the state and the names have been checked."""
-        if not _DERIVATIVES.isdisjoint(names):
-            # an energy that was asked for alone and then followed by forces will be so again
-            self._expects_forces = self._expects_forces or "energy" in self.results
-        elif self._expects_forces and not _ENERGIES.isdisjoint(names) and "forces" in self.implemented_properties:
-            names, self._has_unasked_forces = (*names, "forces"), True
-        asked = names
+        asked = names = self._expected_forces.along_with(names, has_energy="energy" in self.results)
         if self._along and not CORRECTED.keys().isdisjoint(names):
             names = tuple(dict.fromkeys((*names, *filter(lambda name: self._stored(name) is None, self._along))))
         found, errors = self._predictor.evaluate_each(atoms, names)
@@ -280,13 +272,7 @@ class GMTNetCalculator(Calculator):
         last = self.atoms
         if last is None:
             return [change for change in all_changes if change not in self.ignored_changes]
-        pairs = {
-            "positions": (last.positions, atoms.positions),
-            "numbers": (last.numbers, atoms.numbers),
-            "cell": (last.cell.array, atoms.cell.array),
-            "pbc": (last.pbc, atoms.pbc),
-        }
-        return [change for change, (old, new) in pairs.items() if not np.array_equal(old, new)]
+        return changes(last, atoms)
 
     def calculation_required(self, atoms: Any, properties: Sequence[str]) -> bool:
         """Whether any of ``properties`` is not stored for ``atoms``."""
