@@ -80,14 +80,7 @@ def tensor_derivatives(
 def vector_derivatives(
     group: SpaceGroup, displacements: Sequence[Displacement], values: Sequence[FloatArray], size: float
 ) -> FloatArray:
-    """Derivatives (p, 3, p, 3), [atom, k, other atom, i], of vectors (p, 3) of the atoms by positions.
-
-    Args:
-        group: of the crystal.
-        displacements: of ``independent_displacements``.
-        values: of each of the ``displaced`` cells.
-        size: A, of the displacements.
-    """
+    """Derivatives (p, 3, p, 3), [atom, k, other atom, i], of vectors (p, 3) of the atoms; as ``tensor_derivatives``."""
 
     def carried(operation: int, value: FloatArray) -> FloatArray:
         found = np.empty_like(value)

@@ -15,6 +15,7 @@ from ase_comformer.errors import UnreadableFileError
 from ase_comformer.first_principles import read_tensors
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.results import message_of
+from ase_comformer.inference.settings import DEFAULTS
 
 FloatArray = NDArray[np.float64]
 
@@ -70,8 +71,8 @@ def compare(
     *,
     structure: Any = None,
     predictor: Predictor | None = None,
-    model: str | Path = "default",
-    device: str = "auto",
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
 ) -> Comparison:
     """Read the tensors of a first-principles calculation and predict them for its structure.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.space_group import analyse_space_group
 from ase_comformer.errors import check_choice
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.settings import DEFAULTS
 from ase_comformer.physics.directional import sphere, youngs_modulus
 from ase_comformer.physics.mechanics import MechanicalSummary, mechanical_summary
+from ase_comformer.workflows.loading import predictor_for
 from ase_comformer.workflows.response import respond
 
 FloatArray = NDArray[np.float64]
@@ -55,6 +58,7 @@ class ElasticProperties:
             "shear_modulus": _averages(moduli.shear_voigt, moduli.shear_reuss, moduli.shear),
             "youngs_modulus": summary.youngs_modulus,
             "youngs_modulus_range": [self.softest[0], self.stiffest[0]],
+            "youngs_modulus_directions": [self.softest[1], self.stiffest[1]],
             "poisson_ratio": summary.poisson_ratio,
             "universal_anisotropy": summary.universal_anisotropy,
             "is_stable": summary.is_stable,
@@ -77,9 +81,9 @@ def elastic(
     route: str = "response",
     relax: str | None = "cell",
     predictor: Predictor | None = None,
-    model: str = "default",
-    device: str = "auto",
-    symprec: float = 1e-2,
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    symprec: float = DEFAULTS.symprec,
 ) -> ElasticProperties:
     """Elastic tensor of a crystal, and what follows from it.
 
@@ -108,8 +112,7 @@ def elastic(
     """
     check_choice(route, ELASTIC_ROUTES, "route")
     atoms = as_atoms(atoms)
-    if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    predictor = predictor_for(predictor, model=model, device=device, symprec=symprec)
     status: tuple[str, ...] = ("ok",)
     if route == "head":
         tensor = predictor.evaluate(atoms, ["elastic_tensor"])["elastic_tensor"]

@@ -21,6 +21,7 @@ from ase_comformer.inference.crystal_response import RELAXATIONS, STRESS_WARNING
 from ase_comformer.inference.known_symmetry import forces_of_symmetric
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.relaxation import at_rest
+from ase_comformer.inference.settings import DEFAULTS
 from ase_comformer.inference.undefined import predicted_gap
 from ase_comformer.physics.force_response import DISPLACEMENT
 from ase_comformer.physics.phonons import IMAGINARY, Phonons, at_wave_vectors, imaginary_modes
@@ -31,6 +32,7 @@ from ase_comformer.physics.phonopy_bridge import (
     set_non_analytic_term,
 )
 from ase_comformer.physics.supercells import shortest_vector, symmetric_supercell
+from ase_comformer.workflows.loading import predictor_for
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -59,9 +61,9 @@ def phonons(
     displacement: float = DISPLACEMENT,
     fmax: float = 1e-3,
     predictor: Predictor | None = None,
-    model: str | Path = "default",
-    device: str = "auto",
-    symprec: float = 1e-2,
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    symprec: float = DEFAULTS.symprec,
 ) -> Phonons:
     """Compute the phonons of a crystal.
 
@@ -106,8 +108,7 @@ def phonons(
     """
     check_choice("none" if relax is None else relax, RELAXATIONS, "relax")
     given = as_atoms(atoms)
-    if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    predictor = predictor_for(predictor, model=model, device=device, symprec=symprec)
     group = analyse_space_group(given, predictor.symprec)
     status: list[str] = []
     if relax not in (None, "none"):
@@ -155,9 +156,9 @@ def write_born(
     path: str | Path = "BORN",
     *,
     predictor: Predictor | None = None,
-    model: str | Path = "default",
-    device: str = "auto",
-    symprec: float = 1e-2,
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    symprec: float = DEFAULTS.symprec,
 ) -> Path:
     """Write phonopy's file ``BORN`` with predicted charges and dielectric tensor, for force constants of one's own.
 
@@ -177,8 +178,7 @@ def write_born(
         UnknownElementError: the networks do not know an element.
     """
     given = as_atoms(atoms)
-    if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    predictor = predictor_for(predictor, model=model, device=device, symprec=symprec)
     group = analyse_space_group(given, predictor.symprec)
     if len(group.primitive) != len(given):
         raise InvalidStructureError(

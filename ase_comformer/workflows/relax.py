@@ -29,6 +29,8 @@ from ase_comformer.crystals.validation import validate_structure
 from ase_comformer.errors import InvalidStructureError
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.results import message_of
+from ase_comformer.inference.settings import DEFAULTS
+from ase_comformer.workflows.loading import predictor_for
 
 _NEEDED = ("energy", "forces", "stress")
 #: Above this many atoms the Hessian of BFGS is too large to diagonalise at every step.
@@ -87,9 +89,9 @@ def relax(
     keep_symmetry: bool = True,
     batch_size: int = 64,
     predictor: Predictor | None = None,
-    model: str | Path = "default",
-    device: str = "auto",
-    symprec: float = 1e-2,
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    symprec: float = DEFAULTS.symprec,
 ) -> Any:
     """Relax a crystal, or a list of crystals in batches.
 
@@ -126,8 +128,7 @@ def relax(
     for name, value in (("fmax", fmax), ("steps", steps), ("batch_size", batch_size)):
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value!r}.")
-    if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    predictor = predictor_for(predictor, model=model, device=device, symprec=symprec)
     plan = _Plan(cell, fmax, pressure, steps, keep_symmetry, predictor.symprec)
     if not isinstance(atoms, list | tuple):
         single = as_atoms(atoms)

@@ -7,6 +7,8 @@ from typing import Any
 
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.settings import DEFAULTS
+from ase_comformer.workflows.loading import predictor_for
 from ase_comformer.workflows.report_page.content import gather
 from ase_comformer.workflows.report_page.html_page import page
 
@@ -18,9 +20,9 @@ def report(
     name: str = "",
     with_phonons: bool = True,
     predictor: Predictor | None = None,
-    model: str | Path = "default",
-    device: str = "auto",
-    symprec: float = 1e-2,
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    symprec: float = DEFAULTS.symprec,
 ) -> Path:
     """Write a report of a crystal: structure, symmetry, tensors, phonons, spectra, surfaces that turn, what to trust.
 
@@ -44,8 +46,7 @@ def report(
         >>> from ase.build import bulk
         >>> report(bulk("AlN", "wurtzite", a=3.11, c=4.98), "AlN.html")  # doctest: +SKIP
     """
-    if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec, route="combined")
+    predictor = predictor_for(predictor, model=model, device=device, symprec=symprec, route="combined")
     written = Path(path)
     written.parent.mkdir(parents=True, exist_ok=True)
     content = gather(as_atoms(atoms), predictor, name=name, with_phonons=with_phonons)

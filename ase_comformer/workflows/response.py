@@ -9,7 +9,9 @@ from typing import Any
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.inference.crystal_response import CrystalResponse, crystal_response
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.settings import DEFAULTS
 from ase_comformer.physics.response import SOFTNESS
+from ase_comformer.workflows.loading import predictor_for
 
 __all__ = ["CrystalResponse", "respond"]
 
@@ -21,9 +23,9 @@ def respond(
     fmax: float = 1e-3,
     softness: float = SOFTNESS,
     predictor: Predictor | None = None,
-    model: str | Path = "default",
-    device: str = "auto",
-    symprec: float = 1e-2,
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    symprec: float = DEFAULTS.symprec,
 ) -> CrystalResponse:
     """Compute the linear response of a crystal to displacements, strain and electric field.
 
@@ -58,8 +60,7 @@ def respond(
     Source: Wu, Vanderbilt, Hamann, Phys. Rev. B 72, 035105 (2005).
     """
     atoms = as_atoms(atoms)
-    if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    predictor = predictor_for(predictor, model=model, device=device, symprec=symprec)
     found = crystal_response(atoms, predictor, relax=relax, fmax=fmax, softness=softness)
     for text in found.status:
         if text != "ok":

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from ase_comformer.errors import InvalidStructureError, warn_user
 from ase_comformer.inference.predictor import Predictor
+from ase_comformer.inference.settings import DEFAULTS
 from ase_comformer.physics.displacement_derivatives import displacement_derivatives
 from ase_comformer.physics.force_response import DISPLACEMENT
 from ase_comformer.physics.phonons import Phonons, at_wave_vectors
 from ase_comformer.physics.phonopy_bridge import gamma_modes_text
 from ase_comformer.physics.spectra import Infrared, Raman
 from ase_comformer.physics.vibrations import mode_displacements, modes_of_dynamical_matrix
+from ase_comformer.workflows.loading import predictor_for
 from ase_comformer.workflows.phonons import phonons
 
 FloatArray = NDArray[np.float64]
@@ -68,9 +70,9 @@ def spectra(
     displacement: float = DISPLACEMENT,
     fmax: float = 1e-3,
     predictor: Predictor | None = None,
-    model: str | Path = "default",
-    device: str = "auto",
-    symprec: float = 1e-2,
+    model: str | Path = DEFAULTS.model,
+    device: str = DEFAULTS.device,
+    symprec: float = DEFAULTS.symprec,
 ) -> Spectra:
     """Compute infrared and Raman spectra of a crystal.
 
@@ -102,8 +104,7 @@ def spectra(
         >>> found.infrared.frequencies.shape, found.infrared.dielectric_function([0.0])[0, 0, 0].real > 5
         ((3,), np.True_)
     """
-    if predictor is None:
-        predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
+    predictor = predictor_for(predictor, model=model, device=device, symprec=symprec)
     found = phonons(atoms, relax=relax, supercell=(1, 1, 1), displacement=displacement, fmax=fmax, predictor=predictor)
     charges, dielectric = _electric(found, predictor)
     solved = at_wave_vectors(found.phonopy, np.zeros((1, 3)), with_dynamical_matrices=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Relax, Symprec
-from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+UNITS = {"elastic_tensor": "GPa", "moduli": "GPa", "density": "kg/m^3", "velocities": "m/s", "temperature": "K"}
 
 
 def elastic(
@@ -25,8 +27,9 @@ def elastic(
     as_json: AsJson = False,
 ) -> None:
     """Show the elastic tensor of each crystal, moduli, stability, anisotropy and Debye temperature."""
-    from ase_comformer.cli.structures import for_each_crystal
+    from ase_comformer.cli.structures import for_each_crystal, show_each
     from ase_comformer.inference.predictor import Predictor
+    from ase_comformer.workflows.elastic import ElasticProperties
     from ase_comformer.workflows.elastic import elastic as compute
 
     predictor = Predictor(model=model, device=device, dtype="float64", symprec=symprec)
@@ -34,43 +37,35 @@ def elastic(
         files, index, lambda atoms: compute(atoms, route=route, relax=relax, predictor=predictor), "elastic"
     )
     functional = predictor.describe("elastic_tensor" if route == "head" else "stress")["functional"]
-    rows = [
-        {"source": name, "formula": atoms.get_chemical_formula(), **result.as_dict()} for name, atoms, result in found
-    ]
-    if as_json:
-        units = {"elastic_tensor": "GPa", "moduli": "GPa", "density": "kg/m^3", "velocities": "m/s", "temperature": "K"}
-        print_json({"model": predictor.model.name, "functional": functional, "units": units, "results": rows})
-    else:
-        for row, (_, _, result) in zip(rows, found, strict=True):
-            _show(console(), row, result, functional)
+    facts = {"model": predictor.model.name, "functional": functional, "units": UNITS}
+    show = functools.partial(_show, functional=functional.partition(" (")[0])
+    show_each(found, ElasticProperties.as_dict, show, as_json=as_json, facts=facts)
     raise typer.Exit(status)
 
 
-def _show(shown: Console, row: dict[str, Any], result: Any, functional: str) -> None:
+def _show(shown: Console, row: dict[str, Any], functional: str) -> None:
     from ase_comformer.cli.display import number_text, print_headline, quantity, values_table
 
     print_headline(shown, row)
-    summary, moduli = result.summary, result.summary.moduli
     table = values_table()
-    table.add_row(quantity("elastic tensor", "GPa", functional.partition(" (")[0]), number_text(result.tensor))
-    table.add_row(quantity("bulk modulus", "GPa"), _averages(moduli.bulk_voigt, moduli.bulk_reuss, moduli.bulk))
-    table.add_row(quantity("shear modulus", "GPa"), _averages(moduli.shear_voigt, moduli.shear_reuss, moduli.shear))
-    low, high = result.softest, result.stiffest
+    table.add_row(quantity("elastic tensor", "GPa", functional), number_text(row["elastic_tensor"]))
+    table.add_row(quantity("bulk modulus", "GPa"), _averages(**row["bulk_modulus"]))
+    table.add_row(quantity("shear modulus", "GPa"), _averages(**row["shear_modulus"]))
+    (low, high), (soft, stiff) = row["youngs_modulus_range"], row["youngs_modulus_directions"]
     table.add_row(
         quantity("Young's modulus", "GPa"),
-        f"{summary.youngs_modulus:.1f}, from {low[0]:.1f} along {_direction(low[1])} "
-        f"to {high[0]:.1f} along {_direction(high[1])}",
+        f"{row['youngs_modulus']:.1f}, from {low:.1f} along {_direction(soft)} to {high:.1f} along {_direction(stiff)}",
     )
-    table.add_row(quantity("Poisson ratio", ""), f"{summary.poisson_ratio:.3f}")
-    table.add_row(quantity("universal anisotropy", ""), f"{summary.universal_anisotropy:.3f}")
-    smallest = float(summary.stiffness_eigenvalues[0])
-    verdict = "stable" if summary.is_stable else "UNSTABLE"
-    table.add_row(quantity("Born stability", ""), f"{verdict}, smallest eigenvalue {smallest:.1f} GPa")
-    table.add_row(quantity("density", "kg/m^3"), f"{summary.density:.0f}")
-    if summary.debye_temperature is not None:
-        text = f"{summary.longitudinal_velocity:.0f} longitudinal, {summary.transverse_velocity:.0f} transverse"
+    table.add_row(quantity("Poisson ratio", ""), f"{row['poisson_ratio']:.3f}")
+    table.add_row(quantity("universal anisotropy", ""), f"{row['universal_anisotropy']:.3f}")
+    verdict = "stable" if row["is_stable"] else "UNSTABLE"
+    smallest = f"{verdict}, smallest eigenvalue {row['stiffness_eigenvalues'][0]:.1f} GPa"
+    table.add_row(quantity("Born stability", ""), smallest)
+    table.add_row(quantity("density", "kg/m^3"), f"{row['density']:.0f}")
+    if row["debye_temperature"] is not None:
+        text = f"{row['longitudinal_velocity']:.0f} longitudinal, {row['transverse_velocity']:.0f} transverse"
         table.add_row(quantity("velocity of sound", "m/s"), text)
-        table.add_row(quantity("Debye temperature", "K"), f"{summary.debye_temperature:.0f}")
+        table.add_row(quantity("Debye temperature", "K"), f"{row['debye_temperature']:.0f}")
     shown.print(table, highlight=False)
 
 

@@ -8,12 +8,14 @@ import numpy as np
 import typer
 
 from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Plot, Relax, Symprec, Write
-from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
+    from ase_comformer.cli.structures import Computed
     from ase_comformer.physics.phonons import Phonons
 
 #: K.
@@ -48,7 +50,7 @@ def phonons(
     as_json: AsJson = False,
 ) -> None:
     """Compute the phonons of each crystal: bands with LO-TO splitting, stability, thermal properties."""
-    from ase_comformer.cli.structures import for_each_crystal, numbered
+    from ase_comformer.cli.structures import for_each_crystal, show_each, write_each
     from ase_comformer.inference.predictor import Predictor
     from ase_comformer.workflows.phonons import phonons as compute
 
@@ -58,22 +60,15 @@ def phonons(
         return compute(atoms, relax=relax, supercell=supercell, convergence=convergence, nac=nac, predictor=predictor)
 
     found, status = for_each_crystal(files, index, one, "phonons")
-    several = len(found) > 1
-    rows = []
-    for number, (name, atoms, result) in enumerate(found):
-        if write is not None:
-            result.write(write / str(number) if several else write)
-        if plot is not None:
-            from ase_comformer.plotting.phonons import phonon_figure
-
-            phonon_figure(result, numbered(plot, number) if several else plot)
-        rows.append({"source": name, "formula": atoms.get_chemical_formula(), **_values(result)})
-    if as_json:
-        print_json({"model": predictor.model.name, "units": UNITS, "results": rows})
-    else:
-        for row in rows:
-            _show(console(), row)
+    show_each(found, _values, _show, as_json=as_json, facts={"model": predictor.model.name, "units": UNITS})
+    write_each(found, write, plot, _draw)
     raise typer.Exit(status)
+
+
+def _draw(computed: Computed, path: Path) -> None:
+    from ase_comformer.plotting.phonons import phonon_figure
+
+    phonon_figure(computed.result, path)
 
 
 def _values(found: Phonons) -> dict[str, Any]:

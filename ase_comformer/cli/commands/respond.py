@@ -8,7 +8,6 @@ import numpy as np
 import typer
 
 from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Relax, Symprec
-from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ QUANTITIES = {
     "frequencies": "THz, q = 0, transverse",
     "infrared_intensities": "e^2/u",
 }
+#: What the response is put together from.
+PARTS = ("stress", "born_effective_charges", "dielectric_tensor", "clamped_piezoelectric_tensor")
 
 
 def respond(
@@ -38,7 +39,7 @@ def respond(
     as_json: AsJson = False,
 ) -> None:
     """Show how each crystal answers a field and a strain, with the atoms following."""
-    from ase_comformer.cli.structures import for_each_crystal
+    from ase_comformer.cli.structures import for_each_crystal, show_each
     from ase_comformer.inference.predictor import Predictor
     from ase_comformer.workflows.response import respond as compute
 
@@ -46,31 +47,17 @@ def respond(
     found, status = for_each_crystal(
         files, index, lambda atoms: compute(atoms, relax=relax, predictor=predictor), "response"
     )
-    rows = [
-        {
-            "source": name,
-            "formula": atoms.get_chemical_formula(),
-            "space_group": result.space_group,
-            **_values(result),
-            "status": list(result.status),
-        }
-        for name, atoms, result in found
-    ]
-    if as_json:
-        parts = ("stress", "born_effective_charges", "dielectric_tensor", "clamped_piezoelectric_tensor")
-        names = [name for name in parts if name in predictor.properties]
-        functional = {name: predictor.describe(name)["functional"] for name in names}
-        print_json({"model": predictor.model.name, "units": QUANTITIES, "functional": functional, "results": rows})
-    else:
-        for row in rows:
-            _show(console(), row)
+    functional = {name: predictor.describe(name)["functional"] for name in PARTS if name in predictor.properties}
+    facts = {"model": predictor.model.name, "units": QUANTITIES, "functional": functional}
+    show_each(found, _values, _show, as_json=as_json, facts=facts)
     raise typer.Exit(status)
 
 
 def _values(result: Any) -> dict[str, Any]:
     """Collect the quantities that the result has."""
     found = {name: getattr(result, name, None) for name in QUANTITIES}
-    return {name: np.asarray(value) for name, value in found.items() if value is not None}
+    values = {name: np.asarray(value) for name, value in found.items() if value is not None}
+    return {"space_group": result.space_group, **values, "status": list(result.status)}
 
 
 def _show(shown: Console, row: dict[str, Any]) -> None:

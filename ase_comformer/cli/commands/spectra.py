@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ase_comformer.cli.options import AsJson, Device, Files, Index, ModelName, Plot, Relax, Symprec, Write
-from ase_comformer.cli.terminal import console, print_json
 from ase_comformer.inference.settings import DEFAULTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
+    from ase_comformer.cli.structures import Computed
     from ase_comformer.workflows.spectra import Spectra
 
 UNITS = {"wave_numbers": "1/cm", "infrared": "km/mol, powder", "raman": "relative, powder; experimental"}
@@ -32,7 +35,7 @@ def spectra(
     as_json: AsJson = False,
 ) -> None:
     """Compute the infrared and Raman peaks of each crystal."""
-    from ase_comformer.cli.structures import for_each_crystal, numbered
+    from ase_comformer.cli.structures import for_each_crystal, show_each, write_each
     from ase_comformer.inference.predictor import Predictor
     from ase_comformer.workflows.spectra import spectra as compute
 
@@ -42,24 +45,17 @@ def spectra(
         return compute(atoms, relax=relax, raman=raman, predictor=predictor)
 
     found, status = for_each_crystal(files, index, one, "spectra")
-    several = len(found) > 1
-    rows = []
-    for number, (name, atoms, result) in enumerate(found):
-        if write is not None:
-            result.write(write / str(number) if several else write)
-        if plot is not None:
-            from ase_comformer.plotting.spectra import spectra_figure
-
-            title = f"{atoms.symbols.formula.reduce()[0]:metal}, {result.phonons.space_group}"
-            path = numbered(plot, number) if several else plot
-            spectra_figure(result.infrared, result.raman, path, title=title, width=width)
-        rows.append({"source": name, "formula": atoms.get_chemical_formula(), **_values(result)})
-    if as_json:
-        print_json({"model": predictor.model.name, "units": UNITS, "results": rows})
-    else:
-        for row in rows:
-            _show(console(), row)
+    show_each(found, _values, _show, as_json=as_json, facts={"model": predictor.model.name, "units": UNITS})
+    write_each(found, write, plot, functools.partial(_draw, width=width))
     raise typer.Exit(status)
+
+
+def _draw(computed: Computed, path: Path, width: float) -> None:
+    from ase_comformer.plotting.spectra import spectra_figure
+
+    result: Spectra = computed.result
+    title = f"{computed.atoms.symbols.formula.reduce()[0]:metal}, {result.phonons.space_group}"
+    spectra_figure(result.infrared, result.raman, path, title=title, width=width)
 
 
 def _values(found: Spectra) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def symmetry(
     names = None if properties is None else predictor.checked(properties)
     found, status = for_each_crystal(files, index, lambda atoms: predictor.symmetry_report(atoms, names), "symmetry")
     if as_json:
-        print_json([{"source": name, **report.as_dict()} for name, _, report in found])
+        print_json([{"source": each.source, **each.result.as_dict()} for each in found])
     else:
-        typer.echo("\n\n".join(str(report) for _, _, report in found))
+        typer.echo("\n\n".join(str(each.result) for each in found))
     raise typer.Exit(status)
