@@ -24,6 +24,7 @@ from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
+from ase_comformer.nn.operations.graph_parts import GraphParts
 from ase_comformer.nn.operations.sum_topology import SumTopology
 
 #: Keys of a result; ``stress`` only where the cell has a volume, uncertainties only where there is a source of them.
@@ -44,12 +45,14 @@ QUANTITIES: dict[str, str] = {
 NOVELTY_WARNING = 1.0
 #: Edges whose sums are made together; more are taken in parts, which keeps arrays in the caches and memory small.
 LARGEST_PART = 10_000
+#: Edges above which nothing of the parts is kept: memory grows with the atoms, for a third more time.
+LARGEST_KEPT = 600_000
 #: Edges below which threads wait for each other longer than they work.
 SMALLEST_SHARED = 300
 
 Warn = Callable[[str, str], None]
 """Takes what a warning is about and its text; whoever passes it decides how often it is shown."""
-TopologyOf = Callable[[CrystalGraph], list[SumTopology]]
+TopologyOf = Callable[[CrystalGraph], Sequence[SumTopology]]
 
 
 @dataclass
@@ -243,11 +246,13 @@ class PotentialEnsemble:
         return result
 
 
-def sum_topologies(graph: CrystalGraph) -> list[SumTopology]:
-    """The sums over the edges of a batch; those of a large plain graph in parts."""
-    if not graph.is_reduced and len(graph.edge_receiver) > LARGEST_PART:
-        return SumTopology.parts(graph, LARGEST_PART)
-    return [SumTopology.from_graph(graph)]
+def sum_topologies(graph: CrystalGraph) -> Sequence[SumTopology]:
+    """Make the sums over the edges of a batch; those of a large plain graph in parts, which are kept unless many."""
+    edges = len(graph.edge_receiver)
+    if graph.is_reduced or edges <= LARGEST_PART:
+        return [SumTopology.from_graph(graph)]
+    parts = GraphParts(graph, LARGEST_PART)
+    return list(parts) if edges <= LARGEST_KEPT else parts
 
 
 def _array(values: Tensor) -> NDArray[np.float64]:

@@ -60,9 +60,9 @@ class _Memory:
     moving: dict[GraphSettings, MovingGraph]
     followed: FollowedGroup | None = None
     unsymmetric: bytes | None = None
-    sums: dict[int, tuple[CrystalGraph, list[SumTopology]]] = field(default_factory=dict)
+    sums: dict[int, tuple[CrystalGraph, Sequence[SumTopology]]] = field(default_factory=dict)
 
-    def topologies_of(self, graph: CrystalGraph) -> list[SumTopology]:
+    def topologies_of(self, graph: CrystalGraph) -> Sequence[SumTopology]:
         """Return those of the last call while neighbours stay the same."""
         if graph.is_reduced:
             return sum_topologies(graph)

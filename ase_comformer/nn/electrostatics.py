@@ -21,9 +21,12 @@ from torch import Tensor
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.reciprocal_vectors import COULOMB, ENVELOPE_POWER, RECIPROCAL_FIELDS
 from ase_comformer.nn.layers.radial import polynomial_envelope
+from ase_comformer.nn.operations.nonuniform_fourier import FourierGrid
 
 #: Products of atoms and reciprocal vectors that are held at a time.
 _LARGEST_PART = 2**21
+#: Reciprocal vectors, and products of these and atoms, above which the sum of a crystal is made on a grid.
+_GRID_WAVES, _GRID_PRODUCTS = 3_000, 2 * 10**7
 #: A: distance up to which the interaction in finite structures is tabulated, beyond it is that of points, within
 #: 1e-8 eV and 1e-6 eV/A; A^2: between the knots of the table.
 _TABLE_REACH, _KNOTS = 100.0, 0.5
@@ -144,10 +147,72 @@ def _in_nonperiodic_directions(
 def _parts(graph: CrystalGraph) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Vectors (B, k, 3), weights (B, k) and slopes (B, k, 3) of some of the reciprocal vectors at a time."""
     vector, weight, slope = (getattr(graph, name) for name in RECIPROCAL_FIELDS)
+    if _is_large(graph):
+        yield vector, weight, slope
+        return
     size = max(1, _LARGEST_PART // max(1, len(graph.atom_crystal)))
     for first in range(0, vector.shape[1], size):
         part = slice(first, first + size)
         yield vector[:, part], weight[:, part], slope[:, part]
+
+
+def _is_large(graph: CrystalGraph) -> bool:
+    """Whether the sum is made on a grid: of a crystal with so many waves and atoms that this is faster."""
+    assert graph.reciprocal_vector is not None
+    crystals, waves = graph.reciprocal_vector.shape[:2]
+    if crystals > 1 or waves < _GRID_WAVES or waves * len(graph.atom_crystal) < _GRID_PRODUCTS:
+        return False
+    return graph.nonperiodic_directions is None or not bool(graph.nonperiodic_directions.any())
+
+
+class _Waves:
+    """Sums over the atoms, and over the reciprocal vectors (B, k, 3), of each crystal."""
+
+    def __init__(self, graph: CrystalGraph, vector: Tensor) -> None:
+        assert graph.atom_position is not None
+        self.crystal, self.shape, self.single = graph.atom_crystal, vector.shape, len(vector) == 1
+        if self.single:
+            phase = graph.atom_position @ vector[0].t()
+        else:
+            phase = (vector[self.crystal] @ graph.atom_position.unsqueeze(2)).squeeze(2)
+        self.cosine, self.sine = phase.cos(), phase.sin()
+
+    def over_atoms(self, dipoles: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, k, 3) sums of dipoles (A, 3) times cosines, and times sines."""
+        return self._over_atoms(self.cosine, dipoles), self._over_atoms(self.sine, dipoles)
+
+    def over_waves(self, cosine_factors: Tensor, sine_factors: Tensor) -> Tensor:
+        """(A, C) sums of cosines and sines times the factors (B, k, C) of the own crystal."""
+        return self._over_waves(self.cosine, cosine_factors) + self._over_waves(self.sine, sine_factors)
+
+    def _over_atoms(self, values: Tensor, dipoles: Tensor) -> Tensor:
+        if self.single:
+            return (values.t() @ dipoles).unsqueeze(0)
+        products = values.unsqueeze(2) * dipoles.unsqueeze(1)
+        return products.new_zeros(*self.shape).index_add(0, self.crystal, products)
+
+    def _over_waves(self, values: Tensor, factors: Tensor) -> Tensor:
+        if self.single:
+            return values @ factors[0]
+        return (values.unsqueeze(1) @ factors[self.crystal]).squeeze(1)
+
+
+class _GridWaves:
+    """The same sums of one large crystal."""
+
+    def __init__(self, graph: CrystalGraph, vector: Tensor) -> None:
+        assert graph.atom_position is not None
+        self._grid = FourierGrid(graph.cell[0], graph.atom_position, vector[0])
+
+    def over_atoms(self, dipoles: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``_Waves``."""
+        real, imaginary = self._grid.sum_over_atoms(dipoles)
+        return real.unsqueeze(0), imaginary.unsqueeze(0)
+
+    def over_waves(self, cosine_factors: Tensor, sine_factors: Tensor) -> Tensor:
+        """See ``_Waves``; the last nine columns are symmetric matrices."""
+        kept, back = [0, 1, 2, 3, 4, 5, 7, 8, 11], [0, 1, 2, 3, 4, 5, 4, 6, 7, 5, 7, 8]
+        return self._grid.sum_over_waves(cosine_factors[0][:, kept], sine_factors[0][:, kept])[:, back]
 
 
 def _of_part(
@@ -157,34 +222,14 @@ def _of_part(
 
     Those in positions, nine of the twelve columns, still lack the product with the dipole.
     """
-    assert graph.atom_position is not None
-    crystal, single = graph.atom_crystal, len(vector) == 1
-    if single:
-        phase = graph.atom_position @ vector[0].t()
-    else:
-        phase = (vector[crystal] @ graph.atom_position.unsqueeze(2)).squeeze(2)
-    cosine, sine = phase.cos(), phase.sin()
-
-    def per_vector(values: Tensor) -> Tensor:
-        """(A, k) factors of the dipoles, summed over the atoms of each crystal: (B, k, 3)."""
-        if single:
-            return (values.t() @ dipoles).unsqueeze(0)
-        products = values.unsqueeze(2) * dipoles.unsqueeze(1)
-        return products.new_zeros(*vector.shape).index_add(0, crystal, products)
-
-    def sum_over_waves(values: Tensor, factors: Tensor) -> Tensor:
-        """(A, k) times (B, k, C) of the own crystal, summed over the reciprocal vectors: (A, C)."""
-        if single:
-            return values @ factors[0]
-        return (values.unsqueeze(1) @ factors[crystal]).squeeze(1)
-
-    real, imaginary = per_vector(cosine), per_vector(sine)
+    waves = (_GridWaves if _is_large(graph) else _Waves)(graph, vector)
+    real, imaginary = waves.over_atoms(dipoles)
     along_real, along_imaginary = (real * vector).sum(2), (imaginary * vector).sum(2)
     twice_real, twice_imaginary = 2 * weight * along_real, 2 * weight * along_imaginary
     square = (vector.unsqueeze(3) * vector.unsqueeze(2)).flatten(2)
     cosine_factors = torch.cat([twice_real.unsqueeze(2) * vector, twice_imaginary.unsqueeze(2) * square], dim=2)
     sine_factors = torch.cat([twice_imaginary.unsqueeze(2) * vector, -twice_real.unsqueeze(2) * square], dim=2)
-    on_atom = sum_over_waves(cosine, cosine_factors) + sum_over_waves(sine, sine_factors)
+    on_atom = waves.over_waves(cosine_factors, sine_factors)
     # a strain turns and stretches wave vectors the opposite way, k.r stays, and the weight falls with the volume
     power = along_real.square() + along_imaginary.square()
     energy = (weight * power).sum(1)

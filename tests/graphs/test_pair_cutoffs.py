@@ -17,6 +17,7 @@ from ase_comformer.graphs.moving import MovingGraph
 from ase_comformer.graphs.neighbours import GraphSettings, neighbours
 from ase_comformer.nn.architectures.potential import Potential, derivatives
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
+from ase_comformer.nn.operations.graph_parts import GraphParts
 from ase_comformer.nn.operations.message_sums import SumTopology
 from ase_comformer.testing import assert_relative
 from ase_comformer.training.data.frames import Frames
@@ -81,7 +82,7 @@ def test_other_elements_are_as_without_reaches() -> None:
 def test_written_out_derivatives_are_those_of_autograd(name: str) -> None:
     graph = build_graph(rattled(CRYSTALS[name]), SETTINGS)
     expected = derivatives(network(), graph)
-    for topologies in ([SumTopology.from_graph(graph)], SumTopology.parts(graph, 20)):
+    for topologies in ([SumTopology.from_graph(graph)], list(GraphParts(graph, 20)), GraphParts(graph, 20)):
         found = AnalyticPotential(network()).derivatives(graph, topologies)
         for part in ("energy", "forces", "stress"):
             assert_relative(getattr(found, part), getattr(expected, part), 1e-12, part)

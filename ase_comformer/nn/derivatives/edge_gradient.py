@@ -1,10 +1,13 @@
-"""Edge vectors to weighted harmonics and radial basis, and derivatives of the energy in these back to the vectors.
+"""From edge vectors to what the layers of a potential read of edges, and derivatives of the energy back to vectors.
 
-The outermost part of ``analytic``; conventions and index letters as there.
+A graph is taken as a whole or in parts (``nn.operations.graph_parts``), each with its own edges. Parts of moderately
+large graphs are kept from the way there to the way back; those of very large ones are made anew whenever they are
+needed, so that memory grows with the atoms and hardly with their edges.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,16 +15,26 @@ from torch import Tensor
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.layers.cartesian import CartesianTrunk
 from ase_comformer.nn.layers.radial import BesselBasis, polynomial_envelope_slope
+from ase_comformer.nn.operations.graph_parts import GraphParts
 from ase_comformer.nn.operations.message_sums import message_sums
 from ase_comformer.nn.operations.sparse import bare_product
 from ase_comformer.nn.operations.sum_topology import SumTopology
 
 
 class EdgeGradient:
-    """Edge vectors to weighted harmonics (9, E) and radial basis (E, K), and back."""
+    """The edges of one part: their basis and harmonics, and what layers gather of derivatives in them.
 
-    def __init__(self, trunk: CartesianTrunk, graph: CrystalGraph) -> None:
-        self.trunk, self.graph = trunk, graph
+    Args:
+        trunk: whose radial basis is meant.
+        graph: the whole graph.
+        topology: of the part, or of all.
+    """
+
+    def __init__(self, trunk: CartesianTrunk, graph: CrystalGraph, topology: SumTopology) -> None:
+        if topology.edges is not None:
+            names = ("edge_receiver", "edge_atom", "edge_vector", "edge_weight")
+            graph = replace(graph, **{name: getattr(graph, name)[topology.edges] for name in names})
+        self.trunk, self.graph, self.topology = trunk, graph, topology
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         self.distance, self.unit = distance.squeeze(1), graph.edge_vector / distance
         # distances in units of the cut-off of their pair
@@ -30,19 +43,24 @@ class EdgeGradient:
         self.basis, self.envelope = trunk.radial_basis(self.scaled)
         self.scale = (graph.edge_weight / trunk.mean_neighbours).unsqueeze(1)
         self.weight = self.envelope * self.scale
-        self.tensor = trunk.basis.harmonics(self.unit)
-        one = torch.ones_like(distance)
-        self.rotation = None if graph.atom_rotation is None else trunk.basis.rotation(graph.atom_rotation)
-        self.harmonics = (self.weight * torch.cat([one, self.unit, self.tensor], dim=1)).t()
+        one, tensor = torch.ones_like(distance), trunk.basis.harmonics(self.unit)
+        rotation = None if graph.atom_rotation is None else trunk.basis.rotation(graph.atom_rotation)
+        harmonics = (self.weight * torch.cat([one, self.unit, tensor], dim=1)).t()
+        sums = message_sums(graph, harmonics, rotation, topology)
+        self.values, self.carried_values = sums.moment_values, sums.carried_values
+        self._d_values: Tensor | None = None
+        self._d_basis: Tensor | None = None
 
-    def backward(self, parts: Sequence["PartGradient"], d_weight: Tensor) -> Tensor:
-        """(E, 3) from what the parts have gathered and the derivative (E,) in the weight alone."""
-        if len(parts) == 1:
-            d_harmonics, d_basis = parts[0].d_harmonics(), parts[0].d_basis
+    def add(self, d_values: Tensor, d_basis: Tensor) -> None:
+        """Gather the derivatives of one layer in ``values`` and ``basis``."""
+        if self._d_values is None or self._d_basis is None:
+            self._d_values, self._d_basis = d_values, d_basis
         else:
-            d_harmonics, d_basis = torch.empty_like(self.harmonics.t()), torch.empty_like(self.basis)
-            for part in parts:
-                d_harmonics[part.topology.edges], d_basis[part.topology.edges] = part.d_harmonics(), part.d_basis
+            self._d_values, self._d_basis = self._d_values + d_values, self._d_basis + d_basis
+
+    def gradient(self, d_weight: Tensor | None = None) -> Tensor:
+        """(e, 3) in the edge vectors, from what was gathered and the derivative (e,) in the weight alone."""
+        d_harmonics = self._d_harmonics()
         scalar, vector, tensor = d_harmonics.split((1, 3, 5), dim=1)
         # the dyad of the unit vector, twice, with the matrices of the harmonics
         matrices = (tensor @ self.trunk.basis.matrices.to(tensor.dtype).flatten(1)).view(-1, 3, 3)
@@ -50,51 +68,19 @@ class EdgeGradient:
         along = ((vector + turned) * self.unit).sum(1, keepdim=True)
         d_unit = self.weight * (vector + 2 * turned)
         slopes, envelope_slope = _radial_slopes(self.trunk.radial_basis, self.scaled, self.basis, self.envelope)
-        d_envelope = (d_weight.unsqueeze(1) + scalar + along) * self.scale
-        d_distance = d_envelope * envelope_slope + (d_basis * slopes).sum(1, keepdim=True)
+        d_envelope = scalar + along if d_weight is None else d_weight.unsqueeze(1) + scalar + along
+        d_distance = d_envelope * self.scale * envelope_slope
+        if self._d_basis is not None:
+            d_distance = d_distance + (self._d_basis * slopes).sum(1, keepdim=True)
         if self.distance_scale is not None:
             d_distance = d_distance * self.distance_scale.unsqueeze(1)
         d_unit = d_unit / self.distance.unsqueeze(1)
         return d_unit + (d_distance - (d_unit * self.unit).sum(1, keepdim=True)) * self.unit
 
-
-def _radial_slopes(radial: BesselBasis, distance: Tensor, basis: Tensor, envelope: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives in the distance (E,) of the basis (E, K) and of its envelope (E, 1)."""
-    cutoff = radial.cutoff
-    slope = polynomial_envelope_slope(distance.unsqueeze(1), cutoff, radial.power)
-    x = (distance / cutoff).clamp(max=1.0).unsqueeze(1)
-    order = torch.arange(1, radial.count + 1, dtype=distance.dtype, device=distance.device) * math.pi
-    phase = x * order
-    # b = sqrt(2) sin(phase) / (pi x) envelope
-    change = torch.cos(phase) * (order * (envelope / cutoff)) + torch.sin(phase) * slope
-    return change * (math.sqrt(2.0) / math.pi / x) - basis / distance.unsqueeze(1), slope
-
-
-class PartGradient:
-    """The edges to some of the nodes: their basis, harmonics, and what layers gather of derivatives in them.
-
-    ``keep`` stores what a layer has computed of edges; otherwise it is computed again on the way back.
-    """
-
-    def __init__(self, geometry: EdgeGradient, topology: SumTopology, keep: bool) -> None:
-        self.topology, self.keep, self.graph = topology, keep, geometry.graph
-        own = slice(None) if topology.edges is None else topology.edges
-        self.basis = geometry.basis[own]
-        sums = message_sums(geometry.graph, geometry.harmonics[:, own], geometry.rotation, topology)
-        self.values, self.carried_values = sums.moment_values, sums.carried_values
-        self._d_values: Tensor | None = None
-        self.d_basis = torch.zeros(())
-
-    def add(self, d_values: Tensor, d_basis: Tensor) -> None:
-        """Derivatives of one layer."""
-        if self._d_values is None:
-            self._d_values, self.d_basis = d_values, d_basis
-        else:
-            self._d_values, self.d_basis = self._d_values + d_values, self.d_basis + d_basis
-
-    def d_harmonics(self) -> Tensor:
+    def _d_harmonics(self) -> Tensor:
         """(e, 9), before the projection on site groups: the last block of values, of pairs, is the first harmonic."""
-        assert self._d_values is not None
+        if self._d_values is None:
+            return self.unit.new_zeros(len(self.unit), 9)
         blocks = self._d_values.view(10, -1).t()
         found = torch.empty_like(blocks)
         found[self.topology.order] = blocks
@@ -107,7 +93,7 @@ class PartGradient:
         return found[:, :9]
 
     def sent(self, features: Tensor) -> Tensor:
-        """(8, N, C) -> (8, P, C), what the sender of every pair has."""
+        """(8, U, C) of the nodes that send -> (8, P, C), what the sender of every pair has."""
         carried, rows = self.topology.carried, features.reshape(-1, features.shape[2])
         if self.carried_values is None:
             found = rows.index_select(0, carried.columns)
@@ -116,7 +102,80 @@ class PartGradient:
         return found.view(8, -1, features.shape[2])
 
     def received(self, d_sent: Tensor) -> Tensor:
-        """The derivative (8, P, C) in what was sent -> (8N, C), in features."""
+        """The derivative (8, P, C) in what was sent -> (8, U, C), in features."""
         back, order = self.topology.carried.transposed
         values = None if self.carried_values is None else self.carried_values[order]
-        return bare_product(back, values, d_sent.reshape(-1, d_sent.shape[2]))
+        channels = d_sent.shape[2]
+        return bare_product(back, values, d_sent.reshape(-1, channels)).view(8, -1, channels)
+
+
+class EdgeParts:
+    """All parts of a graph.
+
+    Args:
+        trunk: whose radial basis is meant.
+        graph: the whole graph.
+        topologies: of its parts; of ``GraphParts`` nothing is kept.
+
+    Attributes:
+        are_kept: whether iterating gives the same parts each time.
+    """
+
+    def __init__(self, trunk: CartesianTrunk, graph: CrystalGraph, topologies: Sequence[SumTopology]) -> None:
+        self._trunk, self._graph, self._topologies = trunk, graph, topologies
+        self.are_kept = not isinstance(topologies, GraphParts)
+        self._kept = [EdgeGradient(trunk, graph, topology) for topology in topologies] if self.are_kept else []
+        self._gradient: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self._topologies)
+
+    def __iter__(self) -> Iterator[EdgeGradient]:
+        if self.are_kept:
+            return iter(self._kept)
+        return (EdgeGradient(self._trunk, self._graph, topology) for topology in self._topologies)
+
+    def distance(self) -> Tensor:
+        """(E,) A, of all edges."""
+        whole = self._kept and self._kept[0].topology.edges is None
+        return self._kept[0].distance if whole else self._graph.edge_vector.norm(dim=1)
+
+    def density(self) -> Tensor:
+        """(n,) the sum of the weights of the edges of every node."""
+        found = []
+        for part in self:
+            zeros = part.weight.new_zeros(part.topology.nodes)
+            found.append(zeros.index_add_(0, part.topology.receiver, part.weight.squeeze(1)))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def leave(self, part: EdgeGradient) -> None:
+        """Take what a layer has gathered out of a part that will not be kept."""
+        if not self.are_kept:
+            self._collect(part, part.gradient())
+
+    def gradient(self, d_density: Tensor) -> Tensor:
+        """(E, 3) in the edge vectors, from what was gathered and the derivative (n,) in ``density``."""
+        for part in self:
+            own = part.gradient(d_density[part.topology.rows][part.topology.receiver])
+            if part.topology.edges is None:
+                return own
+            self._collect(part, own)
+        assert self._gradient is not None
+        return self._gradient
+
+    def _collect(self, part: EdgeGradient, own: Tensor) -> None:
+        if self._gradient is None:
+            self._gradient = torch.zeros_like(self._graph.edge_vector)
+        self._gradient[part.topology.edges] += own
+
+
+def _radial_slopes(radial: BesselBasis, distance: Tensor, basis: Tensor, envelope: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives in the distance (E,) of the basis (E, K) and of its envelope (E, 1)."""
+    cutoff = radial.cutoff
+    slope = polynomial_envelope_slope(distance.unsqueeze(1), cutoff, radial.power)
+    x = (distance / cutoff).clamp(max=1.0).unsqueeze(1)
+    order = torch.arange(1, radial.count + 1, dtype=distance.dtype, device=distance.device) * math.pi
+    phase = x * order
+    # b = sqrt(2) sin(phase) / (pi x) envelope
+    change = torch.cos(phase) * (order * (envelope / cutoff)) + torch.sin(phase) * slope
+    return change * (math.sqrt(2.0) / math.pi / x) - basis / distance.unsqueeze(1), slope

@@ -8,7 +8,6 @@ pairs of receiving node and sending atom.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -53,25 +52,30 @@ class SortedEdges:
 class SumTopology:
     """The indices of the sums of one batch: which atoms are neighbours, not where they are.
 
-    Of a large plain graph there may be several, each for the edges to some of the nodes.
+    Of a large plain graph there may be several, each for the edges to some of the nodes (``GraphParts``).
 
     Attributes:
         receiver: (E,) and ``sender_atom`` (E,) of the graph; receivers count from the first node of a part.
         edges: (E,) which edges of the graph they are, None where they are all.
+        rows: the nodes of the graph that receive.
+        senders: (U,) the nodes of the graph that send, None where all N do, of a whole graph.
         nodes: n, those that receive.
         is_reduced: whether the graph is.
         order: (E,) edges sorted by receiver, those of one pair together.
         starts: (n,) the first of each receiver's edges in that order.
         pair_receiver: (P,) node and ``pair_atom`` (P,) of every pair.
-        ends: (E, 2N) picks receiver and sender of every edge from two tables of all N nodes, one below the other.
+        ends: (E, n + U) picks receiver and sender of every edge from a table of the nodes that receive and, below it,
+            one of those that send.
         moments: (9n + P, E), weighted harmonics of the edges of every node and weights of the edges of every pair.
-        carried: (8P, 8N) carries the features of a node onto the sender of every pair.
+        carried: (8P, 8U) carries the features of a node onto the sender of every pair.
         arriving: (8n, 8P) sums over the pairs of every node.
     """
 
     receiver: Tensor
     sender_atom: Tensor
     edges: Tensor | None
+    rows: slice
+    senders: Tensor | None
     nodes: int
     is_reduced: bool
     order: Tensor
@@ -84,42 +88,22 @@ class SumTopology:
     arriving: SparsePattern
 
     @classmethod
-    def from_graph(cls, graph: CrystalGraph, pairs: int | None = None, part: range | None = None) -> SumTopology:
+    def from_graph(cls, graph: CrystalGraph, pairs: int | None = None) -> SumTopology:
         """Sort the edges of a graph and build its topology.
 
         Args:
             graph: plain or reduced.
             pairs: add empty pairs of the last node until there are so many.
-            part: the nodes that receive, in a plain graph; all where None.
         """
-        every, atoms = len(graph.numbers), len(graph.atom_node)
-        receiver, sender_atom, edges = graph.edge_receiver, graph.edge_atom, None
-        nodes, first = every, 0
-        if part is not None:
-            nodes, first = len(part), part.start
-            edges = torch.nonzero((receiver >= first) & (receiver < part.stop)).squeeze(1)
-            receiver, sender_atom = receiver[edges] - first, sender_atom[edges]
-        key, order = torch.sort(receiver * atoms + sender_atom, stable=True)
-        pair_key, sorted_pair, pair_size = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
-        pair_receiver = torch.div(pair_key, max(atoms, 1), rounding_mode="floor")
-        pair_atom = pair_key - pair_receiver * atoms
+        found = sorted_edges(graph.edge_receiver, graph.edge_atom, len(graph.atom_node), graph.atom_node)
         if pairs is not None:
-            more = pairs - len(pair_key)
-            pair_receiver = torch.cat([pair_receiver, pair_receiver.new_full((more,), nodes - 1)])
-            pair_atom = torch.cat([pair_atom, pair_atom.new_full((more,), atoms - 1)])
-            pair_size = torch.cat([pair_size, pair_size.new_zeros(more)])
-        found = SortedEdges(
-            receiver=receiver,
-            sender_atom=sender_atom,
-            sender=graph.atom_node[sender_atom],
-            order=order,
-            edge_pair=torch.empty_like(order).scatter_(0, order, sorted_pair),
-            pair_receiver=pair_receiver,
-            pair_atom=pair_atom,
-            pair_sender=graph.atom_node[pair_atom],
-            pair_size=pair_size,
-        )
-        return cls.from_sorted(found, nodes, every=every, first=first, edges=edges, is_reduced=graph.is_reduced)
+            more, last = pairs - len(found.pair_size), len(graph.numbers) - 1
+            found.pair_receiver = torch.cat([found.pair_receiver, found.pair_receiver.new_full((more,), last)])
+            atom = found.pair_atom.new_full((more,), len(graph.atom_node) - 1)
+            found.pair_atom = torch.cat([found.pair_atom, atom])
+            found.pair_sender = graph.atom_node[found.pair_atom]
+            found.pair_size = torch.cat([found.pair_size, found.pair_size.new_zeros(more)])
+        return cls.from_sorted(found, len(graph.numbers), is_reduced=graph.is_reduced)
 
     @classmethod
     def from_sorted(
@@ -127,8 +111,8 @@ class SumTopology:
         found: SortedEdges,
         nodes: int,
         *,
-        every: int | None = None,
-        first: int = 0,
+        rows: slice = slice(None),
+        senders: Tensor | None = None,
         edges: Tensor | None = None,
         is_reduced: bool = False,
     ) -> SumTopology:
@@ -139,42 +123,31 @@ class SumTopology:
         Args:
             found: the edges, and how they are sorted.
             nodes: n, those that receive.
-            every: N, all nodes of the graph; n where None.
-            first: node of the graph that receiver 0 is.
+            rows: the nodes of the graph that receive.
+            senders: (U,) nodes of the graph that the senders of ``found`` number, None where these are its own nodes.
             edges: (E,) which edges of the graph they are, None where they are all.
             is_reduced: whether the graph is.
         """
-        every = nodes if every is None else every
+        sending = nodes if senders is None else len(senders)
         receiver = found.receiver[found.order]
         starts = _sorted_starts(receiver, nodes)
         return cls(
             receiver=found.receiver,
             sender_atom=found.sender_atom,
             edges=edges,
+            rows=rows,
+            senders=senders,
             nodes=nodes,
             is_reduced=is_reduced,
             order=found.order,
             starts=starts,
             pair_receiver=found.pair_receiver,
             pair_atom=found.pair_atom,
-            ends=_ends(found, every, first),
+            ends=_ends(found, nodes, sending),
             moments=_moments(found, receiver, starts),
-            carried=_turned(found, every) if is_reduced else _picked(found, every),
+            carried=_turned(found, sending) if is_reduced else _picked(found, sending),
             arriving=_arriving(found.pair_receiver, nodes),
         )
-
-    @classmethod
-    def parts(cls, graph: CrystalGraph, largest: int) -> list[SumTopology]:
-        """Build topologies for successive nodes of a plain graph, of at most ``largest`` edges unless of one node."""
-        count = torch.bincount(graph.edge_receiver, minlength=len(graph.numbers)).tolist()
-        bounds, edges = [0], 0
-        for node, more in enumerate(count):
-            if edges and edges + more > largest:
-                bounds.append(node)
-                edges = 0
-            edges += more
-        bounds.append(len(count))
-        return [cls.from_graph(graph, part=range(a, b)) for a, b in itertools.pairwise(bounds)]
 
     def tensors(self) -> dict[str, tuple[Tensor, ...]]:
         """Take the topology apart into its index tensors, for ``from_tensors`` and the same graph."""
@@ -191,6 +164,8 @@ class SumTopology:
             receiver=graph.edge_receiver,
             sender_atom=graph.edge_atom,
             edges=None,
+            rows=slice(None),
+            senders=None,
             nodes=nodes,
             is_reduced=False,
             order=order,
@@ -199,6 +174,25 @@ class SumTopology:
             pair_atom=atom,
             **{name: SparsePattern.from_tensors(tensors[name], widths[name]) for name in _PATTERNS},
         )
+
+
+def sorted_edges(receiver: Tensor, sender_atom: Tensor, atoms: int, atom_node: Tensor | None) -> SortedEdges:
+    """Sort edges (E,) by receiver and by one of ``atoms`` senders; ``atom_node`` is None where atoms are nodes."""
+    key, order = torch.sort(receiver * atoms + sender_atom, stable=True)
+    pair_key, sorted_pair, pair_size = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
+    pair_receiver = torch.div(pair_key, max(atoms, 1), rounding_mode="floor")
+    pair_atom = pair_key - pair_receiver * atoms
+    return SortedEdges(
+        receiver=receiver,
+        sender_atom=sender_atom,
+        sender=sender_atom if atom_node is None else atom_node[sender_atom],
+        order=order,
+        edge_pair=torch.empty_like(order).scatter_(0, order, sorted_pair),
+        pair_receiver=pair_receiver,
+        pair_atom=pair_atom,
+        pair_sender=pair_atom if atom_node is None else atom_node[pair_atom],
+        pair_size=pair_size,
+    )
 
 
 def _sorted_starts(owner: Tensor, count: int) -> Tensor:
@@ -216,24 +210,24 @@ def component_blocks(starts: Tensor, length: int, count: int) -> Tensor:
     return (torch.arange(count, device=starts.device).unsqueeze(1) * length + starts).flatten()
 
 
-def _ends(found: SortedEdges, every: int, first: int) -> SparsePattern:
+def _ends(found: SortedEdges, nodes: int, sending: int) -> SparsePattern:
     """Pick the rows of receiver and sender of every edge from two tables, one below the other."""
     edges, device = len(found.receiver), found.receiver.device
-    receiver, sender = found.receiver + first, found.sender
+    receiver, sender = found.receiver, found.sender
     both = torch.arange(2 * edges, device=device)
 
     def transposed() -> tuple[SparsePattern, Tensor]:
         order, by_sender = found.order, _by_sender(sender, found.edge_by_sender)
         rows = receiver[order], sender[by_sender]
-        starts = torch.cat([_sorted_starts(rows[0], every), edges + _sorted_starts(rows[1], every)])
+        starts = torch.cat([_sorted_starts(rows[0], nodes), edges + _sorted_starts(rows[1], sending)])
         pattern = SparsePattern(
-            torch.cat([order, by_sender]), starts, edges, rows=lambda: torch.cat([rows[0], every + rows[1]])
+            torch.cat([order, by_sender]), starts, edges, rows=lambda: torch.cat([rows[0], nodes + rows[1]])
         )
         return pattern, torch.cat([2 * order, 2 * by_sender + 1])
 
-    columns = torch.stack([receiver, every + sender], dim=1).flatten()
+    columns = torch.stack([receiver, nodes + sender], dim=1).flatten()
     offsets = torch.arange(0, 2 * edges, 2, device=device)
-    return SparsePattern(columns, offsets, 2 * every, transposed, rows=lambda: both // 2)
+    return SparsePattern(columns, offsets, nodes + sending, transposed, rows=lambda: both // 2)
 
 
 def _moments(found: SortedEdges, receiver: Tensor, starts: Tensor) -> SparsePattern:

@@ -12,6 +12,7 @@ from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.neighbours import GraphSettings
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, derivatives
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
+from ase_comformer.nn.operations.graph_parts import GraphParts
 from ase_comformer.nn.operations.sum_topology import SumTopology
 from ase_comformer.testing import assert_relative
 from potential_structures import STRUCTURES
@@ -53,7 +54,7 @@ def test_results_are_those_of_autograd(name: str) -> None:
     graph = graph_of(name)
     expected = derivatives(network(), graph)
     potential = AnalyticPotential(network())
-    for topologies in ([SumTopology.from_graph(graph)], SumTopology.parts(graph, 50)):
+    for topologies in ([SumTopology.from_graph(graph)], list(GraphParts(graph, 50)), GraphParts(graph, 50)):
         assert_same(potential.derivatives(graph, topologies), expected, stress=name != "wire")
 
 
