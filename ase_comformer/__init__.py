@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ase_comformer.models.registry import available_models as available_models
     from ase_comformer.models.registry import load_model as load_model
     from ase_comformer.models.training_index import in_training as in_training
+    from ase_comformer.workflows.dynamics import molecular_dynamics as molecular_dynamics
     from ase_comformer.workflows.elastic import elastic as elastic
     from ase_comformer.workflows.phonons import phonons as phonons
     from ase_comformer.workflows.phonons import write_born as write_born
@@ -35,6 +36,7 @@ _EXPORTS = {
     "predict_iter": "inference.batches",
     "respond": "workflows.response",
     "relax": "workflows.relax",
+    "molecular_dynamics": "workflows.dynamics",
     "elastic": "workflows.elastic",
     "phonons": "workflows.phonons",
     "write_born": "workflows.phonons",
@@ -57,6 +59,7 @@ __all__ = [  # noqa: RUF022, the calculator first
     "predict_iter",
     "respond",
     "relax",
+    "molecular_dynamics",
     "elastic",
     "phonons",
     "write_born",

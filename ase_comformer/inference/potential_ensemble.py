@@ -22,7 +22,7 @@ from ase_comformer.devices import single_thread
 from ase_comformer.errors import warn_user
 from ase_comformer.graphs.crystal_graph import CrystalGraph, collate
 from ase_comformer.graphs.neighbours import GraphSettings
-from ase_comformer.nn.architectures.potential import Potential
+from ase_comformer.nn.architectures.potential import Potential, PotentialResult
 from ase_comformer.nn.derivatives.analytic import AnalyticPotential
 from ase_comformer.nn.operations.graph_parts import GraphParts
 from ase_comformer.nn.operations.sum_topology import SumTopology
@@ -159,6 +159,37 @@ class PotentialEnsemble:
             for number, (crystal, start) in enumerate(zip(crystals, starts, strict=False))
         ]
 
+    def means(
+        self, graphs: Mapping[GraphSettings, CrystalGraph], topologies: Mapping[GraphSettings, Sequence[SumTopology]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate batches whose graphs and sums the caller keeps; no warnings, no expected errors.
+
+        Args:
+            graphs: of all ``settings``, on the device and in the precision of the potentials.
+            topologies: of these graphs.
+
+        Returns:
+            Energies (B,) eV, forces (A, 3) eV/A and stress (B, 3, 3) eV/A^3, means over the potentials, and how far
+            atoms are from the training domain (A,), see ``nn.uncertainty``.
+        """
+        wanted = {network for networks in self.members.values() for network in networks}
+        found: dict[Potential, PotentialResult] = {}
+        novelty = torch.zeros(len(next(iter(graphs.values())).atom_node))
+        for settings, graph in graphs.items():
+            small = len(graph.edge_receiver) < SMALLEST_SHARED
+            with torch.inference_mode(), single_thread() if small else contextlib.nullcontext():
+                for network in self.networks:
+                    if network in wanted and network.graph_settings == settings:
+                        found[network] = every = self._analytic[network].derivatives(graph, topologies[settings])
+                        if network.uncertainty is not None:
+                            white = network.uncertainty.whitened(graph.numbers[graph.atom_node], every.features)
+                            novelty = torch.maximum(novelty, network.uncertainty.novelty(white).cpu())
+        energies, forces, stress = (
+            np.mean([_array(getattr(found[network], name)) for network in self.members[name]], axis=0)
+            for name in ("energy", "forces", "stress")
+        )
+        return energies, forces, stress, _array(novelty)
+
     def _plan(self, names: Sequence[str] | None) -> tuple[list[str], list[Potential], set[Potential]]:
         """Quantities of the result, potentials to evaluate, and those of which derivatives are needed."""
         names = tuple(QUANTITIES) if names is None else tuple(names)
@@ -242,7 +273,7 @@ class PotentialEnsemble:
                 stress = [member.stress[number] for member in members if member.stress is not None]
                 if stress:
                     result["stress"] = full_3x3_to_voigt_6_stress(np.mean(stress, axis=0))
-        _warn_about_novelty(atoms, novelty, warn)
+        warn_about_novelty(atoms, novelty, warn)
         return result
 
 
@@ -264,7 +295,7 @@ def show_each_time(kind: str, message: str) -> None:
     warn_user(message)
 
 
-def _warn_about_novelty(atoms: Atoms, novelty: NDArray[np.float64], warn: Warn) -> None:
+def warn_about_novelty(atoms: Atoms, novelty: NDArray[np.float64], warn: Warn) -> None:
     """Novelty (N,); no numbers in the message, so that a trajectory warns once."""
     if len(novelty) and novelty.max() > NOVELTY_WARNING:
         symbol = atoms.get_chemical_symbols()[int(novelty.argmax())]

@@ -1,14 +1,12 @@
 """``relax``: bring crystals to rest, atoms and cell, with their space group kept; lists in batches.
 
 A crystal is relaxed in its idealised primitive cell, which is as exact as in the cell that came and cheaper, and
-carried back to that cell and order of atoms. ASE's optimisers do the steps. Of a list, each crystal has an optimiser in
-a thread of its own, and the forces that they ask for at the same time are evaluated together.
+carried back to that cell and order of atoms. It moves along the displacements and strains that its space group allows,
+by the quasi-Newton steps of ASE's optimisers in these few coordinates; all crystals of a batch take a step together.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,24 +15,27 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.units import GPa
+from ase.stress import full_3x3_to_voigt_6_stress
 
-from ase_comformer.calculator import GMTNetCalculator
 from ase_comformer.crystals.interop import as_atoms
 from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
-from ase_comformer.crystals.structures import bare, structure_key
-from ase_comformer.crystals.validation import validate_structure
-from ase_comformer.errors import InvalidStructureError
+from ase_comformer.crystals.structures import bare
+from ase_comformer.inference.moving_batch import Evaluated, MovingBatch
+from ase_comformer.inference.plausibility import require_plausible
+from ase_comformer.inference.potential_ensemble import warn_about_novelty
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.inference.results import message_of
 from ase_comformer.inference.settings import DEFAULTS
+from ase_comformer.physics.deformation import exponential
 from ase_comformer.workflows.loading import predictor_for
+from ase_comformer.workflows.relaxing_crystal import Plan, RelaxingCrystal
 
 _NEEDED = ("energy", "forces", "stress")
-#: Above this many atoms the Hessian of BFGS is too large to diagonalise at every step.
-_BFGS_ATOMS = 100
+#: Part of a batch that has come to rest before others take its place: each time all graphs are joined again.
+_RENEWED_SHARE = 0.125
+#: Atoms of a batch beyond which no other crystal joins it, which bounds its memory at about a gigabyte.
+_MOST_ATOMS = 2000
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,6 @@ class Relaxation:
     space_group: str = ""
     initial_space_group: str = ""
     error: str = ""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """How to relax; shared by the crystals of a call."""
-
-    cell: bool
-    fmax: float
-    pressure: float
-    steps: int
-    keep_symmetry: bool
-    symprec: float
 
 
 def relax(
@@ -129,83 +118,49 @@ def relax(
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value!r}.")
     predictor = predictor_for(predictor, model=model, device=device, symprec=symprec)
-    plan = _Plan(cell, fmax, pressure, steps, keep_symmetry, predictor.symprec)
+    plan = Plan(cell, fmax, pressure, steps, keep_symmetry, predictor.symprec)
     if not isinstance(atoms, list | tuple):
         single = as_atoms(atoms)
-        found = _relaxed(single, GMTNetCalculator(**predictor.arguments), plan)
-        if not found.converged:
+        ((_, outcome),) = _together([single], predictor, plan, 1)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if not outcome.converged:
             warnings.warn(
                 f"{single.get_chemical_formula()} did not come to rest below {fmax:g} eV/A in {steps} steps.",
                 UserWarning,
                 stacklevel=2,
             )
-        return found
+        return outcome
     results: list[Relaxation | None] = [None] * len(atoms)
-    for number, relaxed in _together(atoms, predictor, plan, batch_size):
-        results[number] = relaxed
+    for number, outcome in _together(atoms, predictor, plan, batch_size):
+        if isinstance(outcome, Exception):
+            outcome = Relaxation(atoms[number], error=message_of(outcome))
+        results[number] = outcome
     return [result for result in results if result is not None]
 
 
-def _relaxed(atoms: Atoms, calculator: Calculator, plan: _Plan) -> Relaxation:
-    """Relax one crystal with any calculator."""
-    from ase.constraints import FixSymmetry
-    from ase.optimize import BFGS, LBFGS
-
-    periodic = bool(atoms.pbc.all())
-    if periodic:
-        validate_structure(atoms)
-    if plan.cell and not periodic:
-        raise InvalidStructureError(
-            f"{atoms.get_chemical_formula()} is not periodic in three directions (pbc={atoms.pbc.tolist()}), so its "
-            "cell cannot be relaxed. Pass cell=False (--no-cell) to relax the atoms alone."
-        )
-    group = analyse_space_group(atoms, plan.symprec) if periodic else None
-    moving = bare(atoms if group is None or not plan.keep_symmetry else group.primitive)
-    start = moving.copy()
-    moving.calc = calculator
-    if group is not None and plan.keep_symmetry and group.number > 1:
-        moving.set_constraint(FixSymmetry(moving, symprec=1e-4, adjust_cell=plan.cell))
-    initial = float(moving.get_potential_energy()) / len(moving)
-    target = _cell_filter(moving, plan.pressure * GPa) if plan.cell else moving
-    kind: Any = BFGS if len(moving) <= _BFGS_ATOMS else LBFGS
-    optimiser = kind(target, logfile=None)
-    converged = bool(optimiser.run(fmax=plan.fmax, steps=plan.steps))
-    final = _in_the_cell_of(atoms, group, moving) if group is not None and plan.keep_symmetry else bare(moving)
+def _relaxation(crystal: RelaxingCrystal, found: dict[str, Any]) -> Relaxation:
+    """What came out, given energy, forces and stress of the cell that moved."""
+    plan, group, moved = crystal.plan, crystal.group, crystal.moved()
+    kept = group if plan.keep_symmetry else None
+    final = _in_the_cell_of(crystal.atoms, kept, moved) if kept is not None else bare(moved)
     after = ""
     if group is not None:
-        after = group.international if plan.keep_symmetry else analyse_space_group(final, plan.symprec).international
-    energy = float(moving.get_potential_energy()) / len(moving)
-    moved_with_cell = start.copy()
-    moved_with_cell.set_cell(moving.cell, scale_atoms=periodic)
-    shift = moving.positions - moved_with_cell.positions
-    final.calc = _results_in(final, moving, group if plan.keep_symmetry else None)
+        after = group.international if kept is not None else analyse_space_group(final, plan.symprec).international
+    final.calc = _results_in(final, found, crystal.count, kept)
+    shift = moved.positions - crystal.structure.atoms.positions @ exponential(crystal.logarithm)
+    volumes = [abs(np.linalg.det(each.cell.array)) for each in (moved, crystal.structure.atoms)]
     return Relaxation(
         atoms=final,
-        converged=converged,
-        steps=int(optimiser.nsteps),
-        initial_energy=initial,
-        energy=energy,
-        volume_change=float(moving.get_volume() / start.get_volume() - 1) if periodic else 0.0,
+        converged=crystal.converged,
+        steps=crystal.steps,
+        initial_energy=crystal.initial_energy,
+        energy=found["energy"] / crystal.count,
+        volume_change=float(volumes[0] / volumes[1] - 1) if crystal.is_periodic else 0.0,
         largest_displacement=float(np.linalg.norm(shift - shift.mean(axis=0), axis=1).max()),
         space_group=after,
         initial_space_group=group.international if group is not None else "",
     )
-
-
-def _cell_filter(atoms: Atoms, pressure: float) -> Any:
-    """ASE's filter of atoms and cell, which computes the derivative of a matrix logarithm once per step, not thrice."""
-    from ase.filters import FrechetCellFilter
-
-    class CellFilter(FrechetCellFilter):  # type: ignore[misc, unused-ignore]
-        last: tuple[bytes, Any] = (b"", None)
-
-        def get_forces(self, *arguments: Any, **options: Any) -> Any:
-            key = structure_key(self.atoms)
-            if key != self.last[0]:
-                self.last = key, super().get_forces(*arguments, **options)
-            return self.last[1].copy()
-
-    return CellFilter(atoms, scalar_pressure=pressure)
 
 
 def _in_the_cell_of(atoms: Atoms, group: SpaceGroup, relaxed: Atoms) -> Atoms:
@@ -221,82 +176,76 @@ def _in_the_cell_of(atoms: Atoms, group: SpaceGroup, relaxed: Atoms) -> Atoms:
     return result
 
 
-def _results_in(final: Atoms, moving: Atoms, group: SpaceGroup | None) -> SinglePointCalculator:
-    """Energy, forces and stress of the primitive cell, as those of the cell that came."""
-    forces = np.asarray(moving.get_forces())
-    energy = float(moving.get_potential_energy())
-    values = {"energy": energy * len(final) / len(moving), "forces": forces}
-    if group is not None:
-        values["forces"] = forces[group.atom_to_primitive]
+def _results_in(final: Atoms, found: dict[str, Any], count: int, group: SpaceGroup | None) -> SinglePointCalculator:
+    """Energy, forces and stress of the ``count`` atoms of the primitive cell, as those of the cell that came."""
+    forces = found["forces"] if group is None else found["forces"][group.atom_to_primitive]
+    values = {"energy": found["energy"] * len(final) / count, "forces": forces}
     if final.pbc.all():
-        values["stress"] = np.asarray(moving.get_stress())
+        values["stress"] = full_3x3_to_voigt_6_stress(found["stress"])
     return SinglePointCalculator(final, **values)
 
 
-class _Asking(Calculator):
-    """The calculator of one thread: asks the thread that evaluates batches, and waits for the answer."""
-
-    implemented_properties = list(_NEEDED)  # noqa: RUF012, declared so by ASE
-
-    def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
-        super().__init__()
-        self._inbox, self._answers = inbox, queue.SimpleQueue[Any]()
-
-    def calculate(self, atoms: Any = None, properties: Any = _NEEDED, system_changes: Any = all_changes) -> None:
-        """Ask for energy, forces and stress together."""
-        super().calculate(atoms, properties, system_changes)
-        self._inbox.put((self._answers, bare(atoms)))
-        answer = self._answers.get()
-        if isinstance(answer, Exception):
-            raise answer
-        self.results = answer
-
-
 def _together(
-    structures: Sequence[Atoms], predictor: Predictor, plan: _Plan, batch_size: int
-) -> Iterator[tuple[int, Relaxation]]:
-    """Relax in threads that wait for each other's forces; yield as crystals come to rest."""
-    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def work(number: int) -> None:
+    structures: Sequence[Any], predictor: Predictor, plan: Plan, batch_size: int
+) -> Iterator[tuple[int, Relaxation | Exception]]:
+    """Relax in batches; yield as crystals come to rest, or why they could not be relaxed."""
+    assert predictor.potential is not None
+    waiting: list[RelaxingCrystal] = []
+    for number, atoms in enumerate(structures):
         try:
-            found = _relaxed(as_atoms(structures[number]), _Asking(inbox), plan)
+            crystal = RelaxingCrystal(number, atoms, plan)
+            predictor.preparer.validate_potential(crystal.atoms, _NEEDED)
+            waiting.append(crystal)
         except Exception as error:
-            found = Relaxation(structures[number], error=message_of(error))
-        inbox.put((number, found))
+            yield number, error
+    # crystals of one size together, the largest first
+    waiting.sort(key=lambda moving: (moving.motion is not None, moving.edge_estimate))
+    running: list[RelaxingCrystal] = []
+    while waiting or running:
+        while waiting and len(running) < batch_size and sum(moving.count for moving in running) < _MOST_ATOMS:
+            running.append(waiting.pop())
+        batches = [
+            (own, MovingBatch(predictor.potential.ensemble, [moving.structure for moving in own]))
+            for own in ([m for m in running if m.structure.is_symmetric is is_reduced] for is_reduced in (True, False))
+            if own
+        ]
+        active = {moving.number for moving in running}
+        while len(running) - len(active) < max(1.0, _RENEWED_SHARE * len(running)):
+            for own, batch in batches:
+                if active.isdisjoint(moving.number for moving in own):
+                    continue
+                for number, outcome in _step(own, batch, active, predictor):
+                    active.discard(number)
+                    yield number, outcome
+        running = [moving for moving in running if moving.number in active]
 
-    started = running = 0
-    waiting: list[tuple[queue.SimpleQueue[Any], Atoms]] = []
+
+def _step(
+    moving: Sequence[RelaxingCrystal], batch: MovingBatch, active: set[int], predictor: Predictor
+) -> Iterator[tuple[int, Relaxation | Exception]]:
+    """Evaluate a batch and let those that are still on their way step on; yield those that are not."""
+    for each, found in zip(moving, _evaluated(moving, batch), strict=True):
+        if each.number not in active:
+            continue
+        try:
+            if isinstance(found, Exception):
+                raise found
+            energy, forces, stress = float(found.energies[0]), found.forces, found.stress[0]
+            if not each.observe(energy, forces, stress, float(found.shortest[0])):
+                result = {"energy": energy, "forces": forces, "stress": stress}
+                require_plausible(result, each.moved())
+                warn_about_novelty(each.structure.atoms, found.novelty, predictor.notices.warn)
+                yield each.number, _relaxation(each, result)
+        except Exception as error:
+            yield each.number, error
+
+
+def _evaluated(moving: Sequence[RelaxingCrystal], batch: MovingBatch) -> Sequence[Evaluated | Exception]:
+    """Each crystal where it is; what cannot be evaluated spares the others."""
+    deformations = exponential(np.stack([each.logarithm for each in moving]))
     try:
-        while True:
-            while running < batch_size and started < len(structures):
-                threading.Thread(target=work, args=(started,), daemon=True).start()
-                started, running = started + 1, running + 1
-            if not running:
-                return
-            message = inbox.get()
-            if isinstance(message[0], int):
-                running -= 1
-                yield message
-            else:
-                waiting.append(message)
-            if waiting and len(waiting) == running and (running == batch_size or started == len(structures)):
-                _answer(waiting, predictor, batch_size)
-                waiting = []
-    finally:  # whoever still waits would wait for ever
-        for answers, _ in waiting:
-            answers.put(RuntimeError("the relaxation was broken off"))
-
-
-def _answer(waiting: Sequence[tuple[Any, Atoms]], predictor: Predictor, batch_size: int) -> None:
-    """Evaluate what all threads wait for, and let them go on."""
-    structures = [atoms for _, atoms in waiting]
-    names = [name for name in _NEEDED if name != "stress" or all(atoms.pbc.all() for atoms in structures)]
-    try:
-        found: Sequence[Any] = predictor.predict(structures, names, batch_size=batch_size)
+        return batch.evaluate(np.concatenate([each.displacements for each in moving]), deformations).divided()
     except Exception as error:
-        found = [error] * len(waiting)
-    for (answers, _), result in zip(waiting, found, strict=True):
-        if isinstance(result, dict) and "errors" in result:
-            result = InvalidStructureError(next(iter(result["errors"].values())))
-        answers.put(result)
+        if len(moving) == 1:
+            return [error]
+    return [_evaluated([each], MovingBatch(batch.ensemble, [each.structure]))[0] for each in moving]

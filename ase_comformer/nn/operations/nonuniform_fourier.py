@@ -67,9 +67,7 @@ class FourierGrid:
         half = (*self.sizes[:2], last)
         size = torch.tensor(self.sizes, device=cosine.device)
         upper, lower = self._wave[:, 2] >= 0, self._wave[:, 2] <= 0
-        places = [
-            _flattened(sign * self._wave[kept] % size, half) for sign, kept in ((1, upper), (-1, lower))
-        ]
+        places = [_flattened(sign * self._wave[kept] % size, half) for sign, kept in ((1, upper), (-1, lower))]
         for column, own in enumerate(factors.t()):
             grid = own.new_zeros(math.prod(half))
             grid[places[0]] = own[upper]
