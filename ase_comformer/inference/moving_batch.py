@@ -179,7 +179,7 @@ class _Listed:
         if self._base is not None and covered.all():
             return
         starts = self.batch.starts
-        for number in range(len(self.batch.structures)) if self._base is None else np.flatnonzero(~covered):
+        for number in range(len(self.batch.structures)) if self._base is None else np.flatnonzero(~covered).tolist():
             own = slice(starts[number], starts[number + 1])
             structure, deformation = self.batch.structures[number], deformations[number]
             moved = structure.moved(displacements[own], deformation)

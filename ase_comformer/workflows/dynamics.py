@@ -226,14 +226,14 @@ class _Recorder:
     def without_lost(self, moved: Array, time: float) -> Array:
         """(A, 3) zero for structures that are lost, among them those whose atoms have just flown apart."""
         farthest = np.maximum.reduceat(np.abs(moved).max(axis=1), self._batch.starts[:-1])
-        for number in np.flatnonzero(~(farthest < _FARTHEST)):  # NaN is lost too
+        for number in np.flatnonzero(~(farthest < _FARTHEST)).tolist():  # NaN is lost too
             self._lose(number, time)
         lost = np.array([bool(error) for error in self._errors])
         return np.where(np.repeat(lost, self._batch.counts)[:, None], 0.0, moved) if lost.any() else moved
 
     def check(self, found: Evaluated, time: float) -> None:
         """Lose the structures whose atoms have met."""
-        for number in np.flatnonzero(~np.isfinite(found.energies) | (found.shortest < TOUCHING)):
+        for number in np.flatnonzero(~np.isfinite(found.energies) | (found.shortest < TOUCHING)).tolist():
             self._lose(number, time)
 
     def _lose(self, number: int, time: float) -> None:

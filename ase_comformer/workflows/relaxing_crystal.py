@@ -149,7 +149,3 @@ class RelaxingCrystal:
         strains = _STRAINS if motion is None else motion.strains
         cell = step[size:] @ strains if self.plan.cell else np.zeros(9)
         return atoms.reshape(-1, 3), cell.reshape(3, 3)
-
-
-def _longest(rows: Array) -> float:
-    return float(np.sqrt(np.square(rows).sum(axis=1).max(initial=0.0)))

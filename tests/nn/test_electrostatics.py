@@ -206,6 +206,18 @@ def test_large_structures_are_summed_in_parts(monkeypatch: pytest.MonkeyPatch, p
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=1e-10, atol=1e-12)
 
 
+def test_very_large_crystals_are_summed_on_a_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True).repeat(2)
+    dipoles = random_dipoles(atoms)
+    direct = interaction(atoms, dipoles)
+    monkeypatch.setattr("ase_comformer.nn.electrostatics._GRID_WAVES", 0)
+    monkeypatch.setattr("ase_comformer.nn.electrostatics._GRID_PRODUCTS", 0)
+    grid = interaction(atoms, dipoles)
+    for name in ("energies", "d_dipoles", "forces", "stress"):
+        expected = getattr(direct, name)
+        assert (getattr(grid, name) - expected).abs().max() < 1e-10 * expected.abs().max()
+
+
 def reduced_quartz() -> CrystalGraph:
     from potential_structures import STRUCTURES
 
