@@ -59,7 +59,6 @@ def test_nonsense_is_refused_and_an_explosion_is_said(predictor: Predictor, stru
         molecular_dynamics(structures, steps=0, predictor=predictor)
     with pytest.raises(UnknownNameError, match="langevin"):
         molecular_dynamics(structures, steps=1, thermostat="nose", predictor=predictor)
-    gas = bulk("Cu", cubic=True)
-    found = molecular_dynamics([gas, structures[0]], steps=3, time_step=1e5, record_every=1, predictor=predictor)
+    found = molecular_dynamics(structures, steps=5, time_step=1e6, record_every=1, predictor=predictor)
     assert all("shorter time step" in each.error for each in found)
-    assert all(len(each.frames) < 4 for each in found)
+    assert all(len(each.frames) < 6 for each in found)
