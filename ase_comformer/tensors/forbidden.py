@@ -1,14 +1,15 @@
-"""Why a component of a tensor is zero: an operation of the crystal that alone forbids it."""
+"""Which entries of a tensor a crystal forbids, and why: an operation of the crystal that alone forbids it."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.properties.registry import PropertyName, tensor_property
 from ase_comformer.tensors.components import direction_symbols
 from ase_comformer.tensors.forms import rotate
-from ase_comformer.tensors.reynolds import distinct_components, invariant_basis, unit_tensors
+from ase_comformer.tensors.reynolds import distinct_components, invariant_basis, project, unit_tensors
 
 #: Where no single operation forbids a component, but all of them do.
 TOGETHER = "several together"
@@ -58,6 +59,28 @@ def forbidding_operations(name: PropertyName, space_group: SpaceGroup, tolerance
             if found[number] == TOGETHER and size < tolerance:
                 found[number] = symbols[operation]
     return found
+
+
+def forbidden_entries(name: PropertyName, space_group: SpaceGroup, tolerance: float = 1e-8) -> NDArray[np.bool_]:
+    """Say for each entry of a crystal's tensor in its documented form whether symmetry makes it zero.
+
+    Args:
+        name: of a property of crystals (not of atoms) that is no scalar.
+        space_group: of the crystal; entries are those in its Cartesian frame.
+        tolerance: below which an entry counts as zero.
+
+    Returns:
+        Mask of the shape of the tensor, for example (3, 6).
+
+    Example:
+        >>> from ase.build import bulk
+        >>> from ase_comformer.crystals.space_group import analyse_space_group
+        >>> forbidden_entries("dielectric_tensor", analyse_space_group(bulk("MgO", "rocksalt", a=4.2))).sum()
+        np.int64(6)
+    """
+    # entries that no tensor has after the average over the point group
+    averaged = project(name, unit_tensors(tensor_property(name)), space_group)
+    return np.abs(averaged).max(axis=0) < tolerance
 
 
 def _rank(symbol: str) -> int:
