@@ -21,7 +21,8 @@ from ase_comformer.nn.architectures.potential import Potential, derivatives
 from ase_comformer.nn.architectures.tensor_network import TensorNetwork
 from ase_comformer.nn.layers.frame_views import frame_views
 from ase_comformer.properties.registry import tensor_property
-from ase_comformer.tensors.forms import to_irreps
+from ase_comformer.tensors.forms import from_cartesian, to_irreps
+from benchmarks.baselines import ETGNN, Matformer, MEGNet
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,43 @@ def tensor_network_stages(network: TensorNetwork, graph: CrystalGraph) -> list[S
     ]
 
 
+def megnet_stages(network: MEGNet, graph: CrystalGraph) -> list[Stage]:
+    """Blocks, their global state, components of a tensor."""
+    blocks = {f"block {number}": block for number, block in enumerate(network.blocks, start=1)}
+    with recorded(blocks) as found:
+        tensor = network(graph)[network.properties[0]]
+    made = [scalars("embedding", network.embedding(graph.numbers))]
+    made += [scalars(name, nodes) for name, (nodes, _, _) in found.items()]
+    made.append(scalars("global state", found[f"block {len(blocks)}"][2], "crystal"))
+    return [*made, output(network.properties[0], tensor)]
+
+
+def etgnn_stages(network: ETGNN, graph: CrystalGraph) -> list[Stage]:
+    """Gated convolutions, tensors of atoms, tensor of the crystal."""
+    name = network.properties[0]
+    layers: dict[str, nn.Module] = {
+        f"convolution {number}": layer for number, layer in enumerate(network.layers, start=1)
+    }
+    with recorded({**layers, "tensors of atoms": network.tensors}) as found:
+        tensor = network(graph)[name]
+    of_atoms = to_irreps(name, from_cartesian(found.pop("tensors of atoms"), name))
+    made = [scalars("embedding", network.embedding(graph.numbers))]
+    made += [scalars(layer, nodes) for layer, (nodes, _) in found.items()]
+    made.append(Stage("tensors of atoms", "atoms", network.entry.irreps, of_atoms, True))
+    return [*made, output(name, tensor)]
+
+
+def matformer_stages(network: Matformer, graph: CrystalGraph) -> list[Stage]:
+    """Attention layers, output."""
+    layers = {f"attention {number}": layer for number, layer in enumerate(network.layers, start=1)}
+    with recorded({**layers, "embedding": network.atom_embedding}) as found:
+        result = network(graph)[network.properties[0]]
+    made = [scalars(name, values) for name, values in found.items()]
+    if not network.entry.shape:
+        return [*made, scalars(network.properties[0].replace("_", " "), result[:, None], "output")]
+    return [*made, output(network.properties[0], result)]
+
+
 #: Network class -> what evaluates it layer by layer.
 PROBES: dict[type[nn.Module], Callable[..., list[Stage]]] = {
     IComFormer: comformer_stages,
@@ -184,6 +222,9 @@ PROBES: dict[type[nn.Module], Callable[..., list[Stage]]] = {
     GMTNet: gmtnet_stages,
     Potential: potential_stages,
     TensorNetwork: tensor_network_stages,
+    MEGNet: megnet_stages,
+    ETGNN: etgnn_stages,
+    Matformer: matformer_stages,
 }
 
 

@@ -35,6 +35,7 @@ from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.nn.architectures.tensor_network import TensorNetwork
 from ase_comformer.tensors.irreps import representation
 from ase_comformer.testing import random_rotation, rotate_atoms
+from benchmarks.baselines import ETGNN, Matformer, MEGNet
 from benchmarks.layer_features import Stage, stages_of
 from benchmarks.seven_systems import seven_systems
 from benchmarks.surface import Clock, one_thread, prepare_console
@@ -63,6 +64,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "GMTNet, piezoelectric": _gmtnet("piezoelectric_tensor"),
     "GMTNet, elastic": _gmtnet("elastic_tensor"),
     "potential": lambda: Potential(graph_settings=_SMALL),
+    "ETGNN, dielectric": lambda: ETGNN("dielectric_tensor"),
+    "ETGNN, piezoelectric": lambda: ETGNN("piezoelectric_tensor"),
+    "ETGNN, elastic": lambda: ETGNN("elastic_tensor"),
+    "Matformer": lambda: Matformer("formation_energy"),
+    "MEGNet, components of dielectric": lambda: MEGNet("dielectric_tensor"),
+    "MEGNet, components of piezoelectric": lambda: MEGNet("piezoelectric_tensor"),
+    "MEGNet, components of elastic": lambda: MEGNet("elastic_tensor"),
     "tensor network": lambda: TensorNetwork(properties=_TENSORS, graph_settings=_SMALL),
 }
 
@@ -156,17 +164,16 @@ def table_of(found: dict[str, dict[str, Violations]]) -> Table:
 
 
 def verdict_of(layers: dict[str, Violations]) -> str:
-    """Say where a network violates symmetry, column by column, and from which layer on."""
-    broken: dict[str, list[str]] = {}
-    for layer, entry in layers.items():
-        for column in COLUMNS:
-            if (entry.relative(column) or 0.0) > LIMIT:
-                broken.setdefault(column, []).append(layer)
-    if not broken:
+    """Say how many layers of a network violate symmetry, by which columns, and which is the first."""
+    broken = {
+        layer: [column for column in COLUMNS if (entry.relative(column) or 0.0) > LIMIT]
+        for layer, entry in layers.items()
+    }
+    violated = [layer for layer, columns in broken.items() if columns]
+    if not violated:
         return "holds in every layer"
-    return "violated, " + "; ".join(
-        f"{column}: {len(names)} of {len(layers)} layers, first {names[0]}" for column, names in broken.items()
-    )
+    columns = [column for column in COLUMNS if any(column in found for found in broken.values())]
+    return f"violated in {len(violated)} of {len(layers)} layers ({', '.join(columns)}), first: {violated[0]}"
 
 
 def main() -> None:

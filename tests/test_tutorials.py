@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parents[1] / "tutorials"
 NAMES = (
     "01_query_tensors", "02_relax", "03_phonons", "04_response_and_piezo", "05_fields", "06_screening",
     "07_fine_tuning", "08_report", "09_papers_in_pyg",
+    "10_symmetry_by_layer",
 )  # fmt: skip
 
 pytestmark = [
@@ -168,3 +169,20 @@ def test_the_papers_networks_learn_in_a_loop_of_torch_geometric() -> None:
     if not os.environ.get("ASE_COMFORMER_DATA"):
         pytest.skip("the tutorial trains on the data folder named by ASE_COMFORMER_DATA")
     assert run("09_papers_in_pyg")["learned"]
+
+
+@pytest.mark.slow
+def test_symmetry_of_quartz_holds_in_every_layer_and_breaks_where_it_should() -> None:
+    pytest.importorskip("matplotlib")
+    found = run("10_symmetry_by_layer")
+    assert max(found["of_atoms"].values()) < 1e-12
+    assert found["forbidden"].sum() == 13  # class 32: e11, e12, e14, e25, e26 are left
+    assert np.abs(found["raw"][found["forbidden"]]).max() < 1e-12 < np.abs(found["raw"]).max()
+    assert found["raw"][0, 0] == pytest.approx(-found["raw"][0, 1], abs=1e-12)
+    assert found["raw"][0, 3] == pytest.approx(-found["raw"][1, 4], abs=1e-12)
+    assert np.abs(found["mean_vector"]).max() < 1e-12 < found["size"]
+    assert found["of_whole"] < 1e-12 < 0.1 < found["of_cut"]
+    assert found["of_frames"]["both"] < 1e-12 < 1e-6 < found["of_frames"]["right"]
+    assert {path.name for path in found["PICTURES"].iterdir()} == {
+        "atoms.png", "neumann.png", "graph.png", "frames.png",
+    }  # fmt: skip
