@@ -1,0 +1,218 @@
+"""How cost grows with atoms n and with neighbours k: O(nk) of the papers' networks against O(nk^2) of line graphs.
+
+    python -m benchmarks.cost_exponents          # about four minutes of CPU on one core, resumable
+
+The crystal is rocksalt (MgO) with its atoms displaced at random, in cells of 2 to 1,000 atoms, so that nothing but n
+changes; for k, the cell of 16 atoms with 8 to 64 neighbours. Time is that of one evaluation of one crystal, its graph
+built before; CPU seconds of one thread, medians. Exponents are slopes of log time against log n (``--from-atoms``
+atoms on, where the constant cost of a call no longer counts) and against log of the measured number of edges per atom,
+and their 95 % intervals those of least squares (Student's t). Beside them stand the exponents of what is counted: edges
+and pairs of edges. Writes the figure to ``--figure``; answers are kept in ``--results``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, make_supercell
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from ase_comformer.plotting.style import COLOURS, GUIDE_COLOUR, PAGE_WIDTH, new_figure, saved, styled
+from benchmarks.cost.runs import Answers, as_json, interpreter
+
+#: Repeats of the primitive cell of rocksalt, 2 atoms.
+CELLS = ((1, 1, 1), (2, 2, 1), (4, 2, 2), (4, 4, 4), (5, 5, 5), (6, 6, 6), (10, 10, 5))
+NEIGHBOURS = (8, 16, 24, 32, 48, 64)
+CELL_FOR_NEIGHBOURS = (2, 2, 2)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, what its papers say of its cost, and ``per_atom``: the neighbours, or A for matgl, as n grows."""
+
+    network: str
+    claim: str
+    per_atom: float
+
+
+SUBJECTS = (
+    Subject("iComFormer (4 layers)", "O(nk)", 25),
+    Subject("eComFormer-half", "O(nk)", 25),
+    Subject("GMTNet", "O(nk)", 16),
+    Subject("Matformer", "O(nk)", 12),
+    Subject("ETGNN", "O(nk)", 16),
+    Subject("MEGNet", "O(nk)", 16),
+    Subject("tensor network", "O(nk)", 16),
+    Subject("ALIGNN", "O(nk^2)", 12),
+    Subject("M3GNet", "O(nk^2)", 4.0),
+)
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """A slope in a double logarithmic plot and the half width of its 95 % interval."""
+
+    slope: float
+    half_width: float
+
+    def __str__(self) -> str:
+        """Slope and interval."""
+        return f"{self.slope:.2f} ± {self.half_width:.2f}"
+
+
+def fitted(x: np.ndarray, y: np.ndarray) -> Exponent:
+    """Exponent of y ~ x^p by least squares on logarithms; at least three points.
+
+    Example:
+        >>> x = np.array([1.0, 2.0, 4.0, 8.0])
+        >>> str(fitted(x, 3 * x**2))
+        '2.00 ± 0.00'
+    """
+    fit = stats.linregress(np.log(x), np.log(y))
+    return Exponent(float(fit.slope), float(stats.t.ppf(0.975, len(x) - 2) * fit.stderr))
+
+
+def crystal(repeats: tuple[int, int, int]) -> Atoms:
+    """Rocksalt without symmetry: strained, so that no lattice vectors tie, and atoms displaced by some 0.05 A."""
+    atoms = make_supercell(bulk("MgO", "rocksalt", a=4.21), np.diag(repeats))
+    strain = np.array([[0.01, 0.02, -0.01], [0.0, -0.02, 0.03], [0.0, 0.0, 0.015]])
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    atoms.positions += np.random.default_rng(len(atoms)).normal(scale=0.05, size=(len(atoms), 3))
+    return atoms
+
+
+def cutoff(atoms: Atoms, neighbours: int) -> float:
+    """Radius in A within which an atom of rocksalt has that many neighbours at the mean density."""
+    density = len(atoms) / atoms.get_volume()
+    return float((0.75 / np.pi * (neighbours + 1) / density) ** (1 / 3))
+
+
+@dataclass
+class Measured:
+    """What was measured of one network: (points, 3) of size (atoms or edges per atom), time (s) and pairs per atom."""
+
+    atoms: np.ndarray
+    neighbours: np.ndarray
+
+    def exponents(self, from_atoms: int) -> tuple[Exponent, Exponent, Exponent | None]:
+        """Of time in atoms, of time in edges per atom, and of pairs in edges per atom where there are pairs."""
+        large = self.atoms[self.atoms[:, 0] >= from_atoms]
+        pairs = self.neighbours[:, 2]
+        counted = fitted(self.neighbours[:, 0], pairs) if pairs.all() else None
+        return fitted(large[:, 0], large[:, 1]), fitted(self.neighbours[:, 0], self.neighbours[:, 1]), counted
+
+
+def requests(subject: Subject) -> list[dict[str, Any]]:
+    """What is asked for a network: the series in atoms and the series in neighbours."""
+    small = crystal(CELL_FOR_NEIGHBOURS)
+    by_radius = [cutoff(small, k) if subject.network == "M3GNet" else k for k in NEIGHBOURS]
+    series = (
+        ([crystal(repeats) for repeats in CELLS], [subject.per_atom] * len(CELLS)),
+        ([small] * len(NEIGHBOURS), by_radius),
+    )
+    return [
+        {"network": subject.network, "task": "points", "neighbours": neighbours, "structures": as_json(structures)}
+        for structures, neighbours in series
+    ]
+
+
+def measure(answers: Answers) -> dict[str, Measured]:
+    """Measure the networks that are installed, or take what is kept."""
+    asked = [request for subject in SUBJECTS for request in requests(subject)]
+    found = iter(answers.ask(asked))
+    measured = {}
+    for subject in SUBJECTS:
+        points = [
+            np.array([[row[axis], row["network"], row["pairs"]] for row in answer])
+            for axis, answer in zip(("atoms", "edges"), (next(found), next(found)), strict=True)
+            if answer is not None
+        ]
+        if points:
+            measured[subject.network] = Measured(*points)
+    return measured
+
+
+def draw(measured: dict[str, Measured], path: Path) -> None:
+    """Time against atoms, and against edges per atom, with lines of exponents 1 and 2."""
+    with styled():
+        figure, axes = new_figure(1, 2, width=PAGE_WIDTH, height=3.6)
+        for column, (label, slopes) in enumerate((("atoms n", (1,)), ("edges per atom k", (1, 2)))):
+            axis = axes[0, column]
+            for number, (name, found) in enumerate(measured.items()):
+                values = (found.atoms, found.neighbours)[column]
+                style = "o-" if not values[:, 2].any() else "s--"
+                axis.plot(values[:, 0], 1e3 * values[:, 1], style, color=COLOURS[number % len(COLOURS)], label=name)
+            low = axis.get_xlim()[0]
+            bottom = axis.get_ylim()[0] * 1.5
+            start = max(low, 8.0) if column else 60.0
+            ends = np.array([start, 64.0 if column else 1000.0])
+            for slope in slopes:
+                axis.plot(ends, bottom * (ends / start) ** slope, color=GUIDE_COLOUR, linewidth=0.8, zorder=0)
+                axis.annotate(f"slope {slope}", (ends[1], bottom * (ends[1] / start) ** slope), fontsize=7, ha="right")
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            axis.set_xlabel(label)
+        axes[0, 0].set_ylabel("CPU time of an evaluation (ms)")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7)
+        saved(figure, path)
+
+
+def main() -> None:
+    """Measure, print the exponents, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from-atoms", type=int, default=100)
+    parser.add_argument("--results", type=Path, default=Path("runs/cost_exponents.json"))
+    parser.add_argument("--figure", type=Path, default=Path("docs/cost_exponents.png"))
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    table = Table(title="CPU time of an evaluation ~ atoms^a at fixed k, ~ k^b at 16 atoms; 95 % intervals")
+    for heading in (
+        "network",
+        "papers",
+        f"a, from {given.from_atoms} atoms",
+        "b",
+        "pairs ~ k^",
+        "k as n grows",
+        "n = 1,000, ms",
+        "k: 8 -> 64, time x",
+    ):
+        table.add_column(heading, justify="left" if heading in ("network", "papers") else "right")
+    measured = measure(Answers(given.results))
+    for subject in SUBJECTS:
+        found = measured.get(subject.network)
+        if found is None:
+            table.add_row(subject.network, f"not installed: {interpreter(subject.network)}")
+            continue
+        in_atoms, in_edges, in_pairs = found.exponents(given.from_atoms)
+        table.add_row(
+            subject.network,
+            subject.claim,
+            str(in_atoms),
+            str(in_edges),
+            "" if in_pairs is None else str(in_pairs),
+            f"{subject.per_atom:g} {'A' if subject.network == 'M3GNet' else ''}",
+            f"{1e3 * found.atoms[-1, 1]:.0f}",
+            f"{found.neighbours[-1, 1] / found.neighbours[0, 1]:.1f}",
+        )
+    console = Console(width=150)
+    console.print(table)
+    line_graphs = [name for name, found in measured.items() if found.neighbours[:, 2].any()]
+    steps = {name: found.exponents(given.from_atoms)[1] for name, found in measured.items()}
+    for name, step in steps.items():
+        wanted = "between 1 and 2" if name in line_graphs else "at most 1"
+        holds = step.slope - step.half_width <= (2.0 if name in line_graphs else 1.0)
+        holds &= name not in line_graphs or step.slope + step.half_width > 1.0
+        console.print(f"{name}: exponent in k {step}, expected {wanted}: {'holds' if holds else 'does not hold'}")
+    draw(measured, given.figure)
+
+
+if __name__ == "__main__":
+    main()
