@@ -220,9 +220,10 @@ def shipped(property_name: str, results: Results) -> dict[str, Any]:
     return results.runs[key]
 
 
-def show(console: Console, races: list[Race], results: Results) -> None:
+def show(console: Console, races: list[Race], results: Results, properties: list[str]) -> None:
     """Print one table per property, and before it which networks beat ours that were trained alike."""
-    for name, (dataset, unit) in TASKS.items():
+    for name in properties:
+        dataset, unit = TASKS[name]
         rows = {race.entrant.name: race.finished() for race in races if race.property_name == name}
         means = {entrant: float(np.mean([run["error"] for run in runs])) for entrant, runs in rows.items() if runs}
         ours = next((n for n in ("ours, from scratch", "eComFormer, small") if n in means), None)
@@ -250,7 +251,7 @@ def _cells(race: Race) -> list[str]:
     errors = [run["error"] for run in runs]
     within = tuple(np.mean([run["within"] for run in runs], axis=0)) if "within" in runs[0] else ()
     paper = PUBLISHED.get((race.property_name, race.entrant.name))
-    text = "" if paper is None else f"{Unconfirmed(paper[0]):.2f} {'/'.join(f'{x:.1f}' for x in paper[1])}"
+    text = "" if paper is None else f"{Unconfirmed(paper[0]):.2f} {'/'.join(f'{Unconfirmed(x):.1f}' for x in paper[1])}"
     return [
         race.entrant.name,
         f"{runs[0]['parameters']:,}",
@@ -287,7 +288,7 @@ def main() -> None:
             if following is None:
                 break
             race.run(*following)
-    show(Console(width=150), races, results)
+    show(Console(width=150), races, results, given.properties)
 
 
 if __name__ == "__main__":
