@@ -46,20 +46,37 @@ class MatformerConv(MessagePassing):
 
     def forward(self, x: Tensor, index: Tensor, edges: Tensor) -> Tensor:
         """Update atoms (n, C) from edges (E, C)."""
-        terms = {name: self._heads(layer(x)) for name, layer in self._projections()}
-        summed = self.propagate(index, edges=self._heads(self.edge(edges)), **terms)
+        query, key, value, edge = (self._heads(part) for part in (*(f(x) for f in self._of_nodes()), self.edge(edges)))
+        # Linear(v_i | v_j | e_ij) in three parts, those of the ends once per atom, as our ComFormer layers do
+        receiver, sender, own = self.update_message.weight.split(self.width, dim=1)
+        summed = self.propagate(
+            index,
+            query=query,
+            key=key,
+            at_receiver=nn.functional.linear(value, receiver),
+            at_sender=nn.functional.linear(value, sender),
+            edges=edge,
+            at_edge=nn.functional.linear(edge, own, self.update_message.bias),
+        )
         return nn.functional.softplus(x + self.norm(self.concatenate(summed.flatten(1))))
 
     def message(
-        self, query_i: Tensor, key_i: Tensor, key_j: Tensor, value_i: Tensor, value_j: Tensor, edges: Tensor
+        self,
+        query_i: Tensor,
+        key_i: Tensor,
+        key_j: Tensor,
+        at_receiver_i: Tensor,
+        at_sender_j: Tensor,
+        edges: Tensor,
+        at_edge: Tensor,
     ) -> Tensor:
         """Messages (E, heads, C)."""
         keys = torch.cat([key_i, key_j, edges], dim=2)
         gate = torch.sigmoid(self.gate_norm(query_i.repeat(1, 1, 3) * keys / math.sqrt(3 * self.width)))
-        return self.out_message(gate * self.update_message(torch.cat([value_i, value_j, edges], dim=2)))
+        return self.out_message(gate * (at_receiver_i + at_sender_j + at_edge))
 
-    def _projections(self) -> tuple[tuple[str, nn.Linear], ...]:
-        return ("query", self.query), ("key", self.key), ("value", self.value)
+    def _of_nodes(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        return self.query, self.key, self.value
 
     def _heads(self, values: Tensor) -> Tensor:
         return values.reshape(-1, self.heads, self.width)

@@ -14,6 +14,7 @@ from ase_comformer.graphs.pyg import to_pyg
 from ase_comformer.tensors.forms import rotate
 from ase_comformer.testing import rotate_atoms
 from benchmarks.baselines import BASELINES, ETGNN, Baseline, Matformer, MEGNet
+from benchmarks.baselines.matformer import MatformerConv
 from symmetric_crystals import quartz
 
 NAMES = pytest.mark.parametrize("name", BASELINES)
@@ -136,3 +137,21 @@ def test_other_properties_are_refused():
         made("ETGNN", "elastic_tensor")(build_graph(TRICLINIC, ETGNN("elastic_tensor").graph_settings), ["energy"])
     with pytest.raises(UnknownNameError, match="atoms"):
         MEGNet("born_effective_charges")
+
+
+def test_matformer_attention_is_that_of_its_equations_written_edge_by_edge():
+    torch.manual_seed(0)
+    width, heads, nodes = 8, 2, 4
+    conv = MatformerConv(width, heads).double().eval()
+    x, edges = torch.randn(nodes, width, dtype=torch.float64), torch.randn(9, width, dtype=torch.float64)
+    index = torch.randint(0, nodes, (2, 9))
+    summed = torch.zeros(nodes, heads, width, dtype=torch.float64)
+    for (j, i), edge in zip(index.T.tolist(), edges, strict=True):
+        parts = [layer(value) for layer, value in ((conv.query, x[i]), (conv.key, x[i]), (conv.key, x[j]))]
+        parts += [conv.value(x[i]), conv.value(x[j]), conv.edge(edge)]
+        query, key, other_key, value, other_value, own = (part.reshape(heads, width) for part in parts)
+        alpha = torch.cat([query] * 3, dim=1) * torch.cat([key, other_key, own], dim=1) / (3 * width) ** 0.5
+        content = conv.update_message(torch.cat([value, other_value, own], dim=1))
+        summed[i] += conv.out_message(torch.sigmoid(conv.gate_norm(alpha)) * content)
+    expected = torch.nn.functional.softplus(x + conv.norm(conv.concatenate(summed.flatten(1))))
+    assert torch.allclose(conv(x, index, edges), expected, atol=1e-12)
