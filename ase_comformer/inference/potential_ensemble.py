@@ -44,7 +44,7 @@ QUANTITIES: dict[str, str] = {
 #: Novelty (``nn.uncertainty``) of an atom above which a warning says so.
 NOVELTY_WARNING = 1.0
 #: Edges whose sums are made together; more are taken in parts, which keeps arrays in the caches and memory small.
-LARGEST_PART = 10_000
+LARGEST_PART = 4_000
 #: Edges above which nothing of the parts is kept: memory grows with the atoms, for a third more time.
 LARGEST_KEPT = 600_000
 #: Edges below which threads wait for each other longer than they work.

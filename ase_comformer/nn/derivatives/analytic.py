@@ -17,6 +17,7 @@ from torch.nn.functional import linear, pad, silu
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.nn.architectures.potential import Potential, PotentialResult, result_of
 from ase_comformer.nn.derivatives.edge_gradient import EdgeParts
+from ase_comformer.nn.derivatives.graph_notes import kept_beside
 from ase_comformer.nn.derivatives.layer_gradient import LayerGradient, ends_of, silu_backward
 from ase_comformer.nn.derivatives.layer_weights import LayerWeights
 from ase_comformer.nn.electrostatics import (
@@ -32,6 +33,21 @@ from ase_comformer.nn.operations.sum_topology import SumTopology
 
 
 @dataclass
+class _FixedNodes:
+    """What depends on the elements alone.
+
+    Scalars (n, C0) that layers start from, energies (n,) eV of isolated atoms and of binding; of a node the number of
+    atoms (n,) of its orbit, of an edge the distance (E,) A below which nuclei repel.
+    """
+
+    start: Tensor
+    isolated: Tensor
+    binding: Tensor
+    size: Tensor
+    reach: Tensor
+
+
+@dataclass
 class _Forward:
     """What ``AnalyticPotential`` has computed of n nodes on the way to their energies.
 
@@ -40,6 +56,7 @@ class _Forward:
     ``slopes`` its derivatives in their lengths.
     """
 
+    fixed: "_FixedNodes"
     parts: EdgeParts
     layers: list[LayerGradient]
     scalars: Tensor
@@ -80,8 +97,7 @@ class AnalyticPotential:
             fidelity: (B,) see ``Potential.forward``.
         """
         network, found = self.network, self._forward(graph, topologies, fidelity, keep=True)
-        # a node of a reduced graph counts once for every atom of its orbit
-        size = graph.node_weight * graph.atom_count[graph.node_crystal]
+        size = found.fixed.size
         first, last = ends_of(network.readout)
         d_inner = silu_backward((size * found.share * network.energy_scale).unsqueeze(1) * last.weight, found.inner)
         d_read = d_inner @ first.weight
@@ -124,27 +140,51 @@ class AnalyticPotential:
         """All that the energy needs and, if it is kept, what the way back to the edges reads."""
         network = self.network
         trunk = network.trunk
-        chosen = torch.zeros_like(graph.numbers) if fidelity is None else fidelity[graph.node_crystal]
         parts = EdgeParts(trunk, graph, topologies)
-        scalars = trunk.embedding.weight[graph.numbers] + network.fidelity.weight[chosen]
-        features: Tensor | None = None
+        if fidelity is None and len(topologies) == 1:
+            fixed = kept_beside(topologies[0], self, graph, lambda: self._fixed(graph, None))
+        else:
+            fixed = self._fixed(graph, fidelity)
+        scalars, features = fixed.start, None
         with_dipoles = network.dipole is not None and is_interacting(graph)
-        layers = [LayerGradient(w, parts, w is self.layers[-1] and not with_dipoles) for w in self.layers]
+        layers = [
+            LayerGradient(
+                w,
+                parts,
+                is_last=w is self.layers[-1] and not with_dipoles,
+                is_fixed=w is self.layers[0] and fidelity is None,
+            )
+            for w in self.layers
+        ]
         for layer in layers:
             scalars, features = layer.forward(scalars, features, keep=keep)
         # the readout, and what takes an isolated atom to its reference energy
         first, last = ends_of(network.readout)
         inner = linear(scalars, first.weight, first.bias)
         bound = linear(silu(inner), last.weight, last.bias).squeeze(1) * network.energy_scale
-        bound += self.binding[chosen, graph.numbers]
+        bound += fixed.binding
         share = -torch.expm1(parts.density() * -trunk.mean_neighbours)
-        energy = self.isolated[chosen, graph.numbers] + bound * share
+        energy = fixed.isolated + bound * share
         distance = parts.distance()
-        close, slopes = network.repulsion.close_pairs(graph, distance), share
+        close, slopes = torch.nonzero(distance < fixed.reach).squeeze(1), share
         if len(close):
             pairs, slopes = network.repulsion.pairs(graph, distance, close)
             energy = energy.index_add(0, graph.edge_receiver[close], pairs)
-        return _Forward(parts, layers, scalars, features, with_dipoles, inner, bound, share, energy, close, slopes)
+        return _Forward(
+            fixed, parts, layers, scalars, features, with_dipoles, inner, bound, share, energy, close, slopes
+        )
+
+    def _fixed(self, graph: CrystalGraph, fidelity: Tensor | None) -> _FixedNodes:
+        network, numbers = self.network, graph.numbers
+        chosen = torch.zeros_like(numbers) if fidelity is None else fidelity[graph.node_crystal]
+        return _FixedNodes(
+            start=network.trunk.embedding.weight[numbers] + network.fidelity.weight[chosen],
+            isolated=self.isolated[chosen, numbers],
+            binding=self.binding[chosen, numbers],
+            # a node of a reduced graph counts once for every atom of its orbit
+            size=graph.node_weight * graph.atom_count[graph.node_crystal],
+            reach=network.repulsion.reach(graph),
+        )
 
     def _of_dipoles(
         self, graph: CrystalGraph, scalars: Tensor, features: Tensor

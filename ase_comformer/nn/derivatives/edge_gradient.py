@@ -5,20 +5,45 @@ large graphs are kept from the way there to the way back; those of very large on
 needed, so that memory grows with the atoms and hardly with their edges.
 """
 
-import math
+import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ase_comformer.graphs.crystal_graph import CrystalGraph
+from ase_comformer.nn.derivatives.graph_notes import kept_beside
+from ase_comformer.nn.derivatives.radial_gradient import RadialGradient
 from ase_comformer.nn.layers.cartesian import CartesianTrunk
-from ase_comformer.nn.layers.radial import BesselBasis, polynomial_envelope_slope
 from ase_comformer.nn.operations.graph_parts import GraphParts
 from ase_comformer.nn.operations.message_sums import message_sums
 from ase_comformer.nn.operations.sparse import bare_product
 from ase_comformer.nn.operations.sum_topology import SumTopology
+
+#: Edges of a graph in parts of which layers keep some kilobytes each; of more they compute them again.
+_MOST_EDGES = 100_000
+
+
+@dataclass
+class _FixedEdges:
+    """What of edges does not change while atoms move.
+
+    Factors (E, 1) of distances, None where all are one, and of envelopes, and ones (E, 1).
+    """
+
+    distance_scale: Tensor | None
+    scale: Tensor
+    one: Tensor
+
+    @classmethod
+    def of(cls, trunk: CartesianTrunk, graph: CrystalGraph) -> "_FixedEdges":
+        """For the edges of a graph, or of a part of it."""
+        scale = trunk.distance_scale(graph)
+        if scale is not None:
+            scale = None if bool((scale == 1).all()) else scale.unsqueeze(1)
+        weight = (graph.edge_weight / trunk.mean_neighbours).unsqueeze(1)
+        return cls(scale, weight, torch.ones_like(weight))
 
 
 class EdgeGradient:
@@ -31,19 +56,19 @@ class EdgeGradient:
     """
 
     def __init__(self, trunk: CartesianTrunk, graph: CrystalGraph, topology: SumTopology) -> None:
+        whole = graph
         if topology.edges is not None:
             names = ("edge_receiver", "edge_atom", "edge_vector", "edge_weight")
             graph = replace(graph, **{name: getattr(graph, name)[topology.edges] for name in names})
-        self.trunk, self.graph, self.topology = trunk, graph, topology
+        self.trunk, self.whole, self.graph, self.topology = trunk, whole, graph, topology
         distance = graph.edge_vector.norm(dim=1, keepdim=True)
         self.distance, self.unit = distance.squeeze(1), graph.edge_vector / distance
+        fixed = kept_beside(topology, trunk, whole, lambda: _FixedEdges.of(trunk, graph))
         # distances in units of the cut-off of their pair
-        self.distance_scale = trunk.distance_scale(graph)
-        self.scaled = self.distance if self.distance_scale is None else self.distance * self.distance_scale
-        self.basis, self.envelope = trunk.radial_basis(self.scaled)
-        self.scale = (graph.edge_weight / trunk.mean_neighbours).unsqueeze(1)
-        self.weight = self.envelope * self.scale
-        one, tensor = torch.ones_like(distance), trunk.basis.harmonics(self.unit)
+        self.distance_scale, self.scale = fixed.distance_scale, fixed.scale
+        self.radial = RadialGradient(trunk.radial_basis, distance, fixed.distance_scale)
+        self.basis, self.weight = self.radial.basis, self.radial.envelope * self.scale
+        one, tensor = fixed.one, trunk.basis.harmonics(self.unit)
         rotation = None if graph.atom_rotation is None else trunk.basis.rotation(graph.atom_rotation)
         harmonics = (self.weight * torch.cat([one, self.unit, tensor], dim=1)).t()
         sums = message_sums(graph, harmonics, rotation, topology)
@@ -67,13 +92,8 @@ class EdgeGradient:
         turned = (matrices @ self.unit.unsqueeze(2)).squeeze(2)
         along = ((vector + turned) * self.unit).sum(1, keepdim=True)
         d_unit = self.weight * (vector + 2 * turned)
-        slopes, envelope_slope = _radial_slopes(self.trunk.radial_basis, self.scaled, self.basis, self.envelope)
         d_envelope = scalar + along if d_weight is None else d_weight.unsqueeze(1) + scalar + along
-        d_distance = d_envelope * self.scale * envelope_slope
-        if self._d_basis is not None:
-            d_distance = d_distance + (self._d_basis * slopes).sum(1, keepdim=True)
-        if self.distance_scale is not None:
-            d_distance = d_distance * self.distance_scale.unsqueeze(1)
+        d_distance = self.radial.backward(d_envelope * self.scale, self._d_basis)
         d_unit = d_unit / self.distance.unsqueeze(1)
         return d_unit + (d_distance - (d_unit * self.unit).sum(1, keepdim=True)) * self.unit
 
@@ -81,9 +101,7 @@ class EdgeGradient:
         """(e, 9), before the projection on site groups: the last block of values, of pairs, is the first harmonic."""
         if self._d_values is None:
             return self.unit.new_zeros(len(self.unit), 9)
-        blocks = self._d_values.view(10, -1).t()
-        found = torch.empty_like(blocks)
-        found[self.topology.order] = blocks
+        found = self._d_values.view(10, -1).t().index_select(0, self._back)
         found[:, 0] += found[:, 9]
         projectors = (self.graph.site_vector_projector, self.graph.site_tensor_projector)
         for projector, columns in zip(projectors, (slice(1, 4), slice(4, 9)), strict=True):
@@ -91,6 +109,24 @@ class EdgeGradient:
                 turned = projector[self.topology.receiver].transpose(1, 2) @ found[:, columns].unsqueeze(2)
                 found[:, columns] = turned.squeeze(2)
         return found[:, :9]
+
+    @property
+    def _back(self) -> Tensor:
+        """(e,) where each edge stands among the sorted ones."""
+        order = self.topology.order
+
+        def inverse() -> Tensor:
+            return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+
+        found: Tensor = self.topology.notes.get("back")
+        if found is None:
+            found = self.topology.notes["back"] = inverse()
+        return found
+
+    @functools.cached_property
+    def values_by_edge(self) -> Tensor:
+        """The non-zeros of the transposed ``topology.moments``."""
+        return self.values[self.topology.moments.transposed[1]]
 
     def sent(self, features: Tensor) -> Tensor:
         """(8, U, C) of the nodes that send -> (8, P, C), what the sender of every pair has."""
@@ -119,12 +155,16 @@ class EdgeParts:
 
     Attributes:
         are_kept: whether iterating gives the same parts each time.
+        is_whole: whether there is one, the graph itself.
+        keeps_edges: whether layers keep what they have computed of edges, too.
     """
 
     def __init__(self, trunk: CartesianTrunk, graph: CrystalGraph, topologies: Sequence[SumTopology]) -> None:
         self._trunk, self._graph, self._topologies = trunk, graph, topologies
         self.are_kept = not isinstance(topologies, GraphParts)
         self._kept = [EdgeGradient(trunk, graph, topology) for topology in topologies] if self.are_kept else []
+        self.is_whole = self.are_kept and topologies[0].edges is None
+        self.keeps_edges = self.is_whole or (self.are_kept and len(graph.edge_receiver) <= _MOST_EDGES)
         self._gradient: Tensor | None = None
 
     def __len__(self) -> int:
@@ -137,8 +177,7 @@ class EdgeParts:
 
     def distance(self) -> Tensor:
         """(E,) A, of all edges."""
-        whole = self._kept and self._kept[0].topology.edges is None
-        return self._kept[0].distance if whole else self._graph.edge_vector.norm(dim=1)
+        return self._kept[0].distance if self.is_whole else self._graph.edge_vector.norm(dim=1)
 
     def density(self) -> Tensor:
         """(n,) the sum of the weights of the edges of every node."""
@@ -167,15 +206,3 @@ class EdgeParts:
         if self._gradient is None:
             self._gradient = torch.zeros_like(self._graph.edge_vector)
         self._gradient[part.topology.edges] += own
-
-
-def _radial_slopes(radial: BesselBasis, distance: Tensor, basis: Tensor, envelope: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives in the distance (E,) of the basis (E, K) and of its envelope (E, 1)."""
-    cutoff = radial.cutoff
-    slope = polynomial_envelope_slope(distance.unsqueeze(1), cutoff, radial.power)
-    x = (distance / cutoff).clamp(max=1.0).unsqueeze(1)
-    order = torch.arange(1, radial.count + 1, dtype=distance.dtype, device=distance.device) * math.pi
-    phase = x * order
-    # b = sqrt(2) sin(phase) / (pi x) envelope
-    change = torch.cos(phase) * (order * (envelope / cutoff)) + torch.sin(phase) * slope
-    return change * (math.sqrt(2.0) / math.pi / x) - basis / distance.unsqueeze(1), slope

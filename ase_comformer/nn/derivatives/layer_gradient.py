@@ -1,7 +1,7 @@
 """One ``CartesianLayer`` there and back, on all nodes or part by part; conventions and letters as in ``analytic``.
 
-Of a graph in one part everything is kept from the way there to the way back. Of several parts what belongs to nodes is
-kept and edges are computed again; of parts that are not kept, everything is.
+What a layer has computed is kept from the way there to the way back; of large graphs only what belongs to nodes, and
+edges are computed again; of parts that are not kept, everything is.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad, silu
 
 from ase_comformer.nn.derivatives.edge_gradient import EdgeGradient, EdgeParts
+from ase_comformer.nn.derivatives.graph_notes import kept_beside
 from ase_comformer.nn.derivatives.layer_weights import DYAD, LayerWeights
 from ase_comformer.nn.operations.sparse import bare_product, bare_sampled
 from ase_comformer.nn.operations.sum_topology import SumTopology
@@ -33,22 +34,23 @@ class LayerGradient:
         weights: of the layer.
         parts: of the graph.
         is_last: of the last layer only the scalars are read.
+        is_fixed: whether the scalars that it is given depend on elements alone.
     """
 
-    def __init__(self, weights: LayerWeights, parts: EdgeParts, is_last: bool) -> None:
-        self.weights, self.parts, self.is_last = weights, parts, is_last
+    def __init__(self, weights: LayerWeights, parts: EdgeParts, *, is_last: bool, is_fixed: bool) -> None:
+        self.weights, self.parts, self.is_last, self.is_fixed = weights, parts, is_last, is_fixed
         self._steps: list[_Step] = []
 
     def forward(self, scalars: Tensor, features: Tensor | None, *, keep: bool) -> tuple[Tensor, Tensor | None]:
         """See ``CartesianLayer.forward``; ``keep`` what ``backward`` needs."""
         w, single = self.weights, len(self.parts) == 1
         self.scalars, self.start = scalars, features
-        # (N, 2H) -> (2N, H): a table for receivers above one for senders
-        self.ends = torch.cat(linear(scalars, w.ends, w.ends_bias).chunk(2, dim=1))
+        if not (self.is_fixed and self.parts.is_whole):
+            self.ends = w.table(scalars)
         found = []
         for part in self.parts:
             step = self._step(part)
-            found.append(step.forward(keep_edges=single and keep))
+            found.append(step.forward(keep_edges=self.parts.keeps_edges and keep))
             if self.parts.are_kept and keep:
                 self._steps.append(step)
         if single:
@@ -71,13 +73,21 @@ class LayerGradient:
     def _step(self, part: EdgeGradient) -> "_Step":
         topology = part.topology
         if topology.senders is None:
-            return _Step(self.weights, part, self.is_last, self.scalars, self.start, self.start, self.ends)
+            step = _Step(self.weights, part, self.is_last, self.scalars, self.start, self.start)
+            if self.is_fixed:
+                w, scalars = self.weights, self.scalars
+                step.fixed = kept_beside(topology, w, part.whole, lambda: _Fixed.of(w, scalars, topology))
+            else:
+                step.ends = self.ends
+            return step
         nodes, rows, senders = len(self.scalars), topology.rows, topology.senders
         ends = torch.cat([self.ends[rows], self.ends[nodes:].index_select(0, senders)])
         start, sent = None, None
         if self.start is not None:
             start, sent = self.start[:, rows], self.start.index_select(1, senders)
-        return _Step(self.weights, part, self.is_last, self.scalars[rows], start, sent, ends)
+        step = _Step(self.weights, part, self.is_last, self.scalars[rows], start, sent)
+        step.ends = ends
+        return step
 
     def _of_part(
         self, number: int, part: EdgeGradient, d_scalars: Tensor, d_features: Tensor | None
@@ -104,6 +114,23 @@ class LayerGradient:
         if found.d_sent is not None:
             total.d_features.index_add_(1, senders, found.d_sent)
         return total
+
+
+@dataclass
+class _Fixed:
+    """What the first layer makes of elements alone.
+
+    What both ends add to the edge network (e, H); scalars after their normalisation (n, C0).
+    """
+
+    ends: Tensor
+    normal: Tensor
+
+    @classmethod
+    def of(cls, weights: LayerWeights, scalars: Tensor, topology: SumTopology) -> "_Fixed":
+        """For the scalars (n, C0) of all nodes."""
+        ends = bare_product(topology.ends, None, weights.table(scalars))
+        return cls(ends, weights.layer.norm(scalars))
 
 
 @dataclass
@@ -144,8 +171,14 @@ class _Step:
         scalars: (n, C0) of the nodes that receive.
         start: (8, n, C) their features, None in the first layer.
         sending: (8, U, C) features of the nodes that send, None in the first layer.
-        ends: (n + U, H) what both ends add to the edge network.
+
+    Attributes:
+        ends: (n + U, H) what both ends add to the edge network, where ``fixed`` is None.
+        fixed: what depends on elements alone.
     """
+
+    ends: Tensor
+    fixed: _Fixed | None
 
     def __init__(
         self,
@@ -155,10 +188,9 @@ class _Step:
         scalars: Tensor,
         start: Tensor | None,
         sending: Tensor | None,
-        ends: Tensor,
     ) -> None:
         self.weights, self.layer, self.part, self.is_last = weights, weights.layer, part, is_last
-        self.scalars, self.start, self.sending, self.ends = scalars, start, sending, ends
+        self.scalars, self.start, self.sending, self.fixed = scalars, start, sending, None
 
     def forward(self, *, keep_edges: bool) -> tuple[Tensor, Tensor | None]:
         """Scalars (n, C0) and, unless it is the last layer, features (8, n, C) of the nodes."""
@@ -176,14 +208,17 @@ class _Step:
         with_tensors = products[:8]
         invariants = torch.cat([products[13:], w.summed(left * with_tensors)]).transpose(0, 1).flatten(1)
         norm = layer.norm
-        normal, mean, deviation = torch.native_layer_norm(
-            scalars, norm.normalized_shape, norm.weight, norm.bias, norm.eps
-        )
+        if self.fixed is not None:
+            normal = self.fixed.normal
+        else:
+            normal, *self.normal = torch.native_layer_norm(
+                scalars, norm.normalized_shape, norm.weight, norm.bias, norm.eps
+            )
         message = linear(scalar_sum, layer.scalar_message.weight, layer.scalar_message.bias)
         first, last = ends_of(layer.update)
         inner = linear(torch.cat([normal, message, invariants], dim=1), first.weight, first.bias)
         self.middle, self.rate, self.unit, self.left, self.right = middle, rate, unit, left, right
-        self.products, self.normal, self.inner = products, (mean, deviation), inner
+        self.products, self.inner = products, inner
         width = scalars.shape[1]
         if self.is_last:
             return scalars + linear(silu(inner), last.weight[:width], last.bias[:width]), None
@@ -245,7 +280,7 @@ class _Step:
     def _edges(self) -> _Kept:
         """All of ``_Kept`` that does not need the sums of pairs."""
         part = self.part
-        ends = bare_product(part.topology.ends, None, self.ends)
+        ends = bare_product(part.topology.ends, None, self.ends) if self.fixed is None else self.fixed.ends
         before = torch.addmm(ends, part.basis, self.layer.radial.weight.t())
         return _Kept(before, pad(silu(before), (0, 1), value=1.0), None, None)
 
@@ -285,8 +320,7 @@ class _Step:
             d_pair_sums = d_weight.transpose(0, 1).flatten(1) @ w.to_pairs
             d_received = part.received(d_weighted.mul_(w.spread(kept.weight)))
         d_edge_sums = torch.cat([d_scalar_sum @ w.to_scalars, d_moments, d_pair_sums])
-        back, order = topology.moments.transposed
-        d_hidden = bare_product(back, part.values[order], d_edge_sums)[:, :-1]
+        d_hidden = bare_product(topology.moments.transposed[0], part.values_by_edge, d_edge_sums)[:, :-1]
         d_before = silu_backward(d_hidden, kept.before)
         part.add(bare_sampled(topology.moments, d_edge_sums, kept.hidden), d_before @ self.layer.radial.weight)
         return d_before, d_received

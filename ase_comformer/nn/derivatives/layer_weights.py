@@ -43,6 +43,10 @@ class LayerWeights:
         self.updates = updates  # sums the products of ``_Pass.backward`` over components
         self.gate_rows, self.mix_rows = (torch.tensor(rows, device=edge.device)[self.kind] for rows in (_GATE, _MIX))
 
+    def table(self, scalars: Tensor) -> Tensor:
+        """(N, C0) -> (2N, H), what scalars add to the edge network of receivers, above what they add to senders'."""
+        return torch.cat(torch.nn.functional.linear(scalars, self.ends, self.ends_bias).chunk(2, dim=1))
+
     def spread(self, values: Tensor) -> Tensor:
         """(2, n, C) -> (8, n, C), a value for all components of vectors and one for those of tensors."""
         return values.index_select(0, self.kind)

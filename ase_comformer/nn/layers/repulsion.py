@@ -48,8 +48,12 @@ class ZBLRepulsion(nn.Module):
 
     def close_pairs(self, graph: CrystalGraph, distance: Tensor) -> Tensor:
         """Edges closer than the sum of the covalent radii."""
-        reach = self.radius[graph.numbers]
-        return torch.nonzero(distance < reach[graph.edge_receiver] + reach[graph.edge_sender]).squeeze(1)
+        return torch.nonzero(distance < self.reach(graph)).squeeze(1)
+
+    def reach(self, graph: CrystalGraph) -> Tensor:
+        """(E,) A, the sum of the covalent radii of the atoms of every edge."""
+        radius = self.radius[graph.numbers]
+        return radius[graph.edge_receiver] + radius[graph.edge_sender]
 
     def pairs(self, graph: CrystalGraph, distance: Tensor, close: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Half of the energies (k,) eV of the edges ``close``, weights of orbits included, and their slopes (k,) eV/A.

@@ -8,7 +8,8 @@ pairs of receiving node and sending atom.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,7 @@ class SumTopology:
         moments: (9n + P, E), weighted harmonics of the edges of every node and weights of the edges of every pair.
         carried: (8P, 8U) carries the features of a node onto the sender of every pair.
         arriving: (8n, 8P) sums over the pairs of every node.
+        notes: what users of the topology have derived from it and keep as long as it is kept.
     """
 
     receiver: Tensor
@@ -86,6 +88,7 @@ class SumTopology:
     moments: SparsePattern
     carried: SparsePattern
     arriving: SparsePattern
+    notes: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_graph(cls, graph: CrystalGraph, pairs: int | None = None) -> SumTopology:
