@@ -113,14 +113,10 @@ class EdgeGradient:
     @property
     def _back(self) -> Tensor:
         """(e,) where each edge stands among the sorted ones."""
-        order = self.topology.order
-
-        def inverse() -> Tensor:
-            return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-
-        found: Tensor = self.topology.notes.get("back")
-        if found is None:
-            found = self.topology.notes["back"] = inverse()
+        order, notes = self.topology.order, self.topology.notes
+        if "back" not in notes:
+            notes["back"] = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        found: Tensor = notes["back"]
         return found
 
     @functools.cached_property

@@ -162,6 +162,10 @@ class SumTopology:
         """Put the topology of a plain graph together from ``tensors``: no index is searched, a tracer sees products."""
         nodes, edges, pairs = (len(x) for x in (graph.numbers, graph.edge_receiver, tensors["pair_atom"][0]))
         widths = {"ends": 2 * nodes, "moments": edges, "carried": 8 * nodes, "arriving": 8 * pairs}
+
+        def pattern(name: str) -> SparsePattern:
+            return SparsePattern.from_tensors(tensors[name], widths[name])
+
         order, starts, receiver, atom = (tensors[name][0] for name in ("order", "starts", "pair_receiver", "pair_atom"))
         return cls(
             receiver=graph.edge_receiver,
@@ -175,7 +179,10 @@ class SumTopology:
             starts=starts,
             pair_receiver=receiver,
             pair_atom=atom,
-            **{name: SparsePattern.from_tensors(tensors[name], widths[name]) for name in _PATTERNS},
+            ends=pattern("ends"),
+            moments=pattern("moments"),
+            carried=pattern("carried"),
+            arriving=pattern("arriving"),
         )
 
 
