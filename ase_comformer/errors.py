@@ -45,7 +45,10 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
     3.12 has ``skip_file_prefixes`` for the position; the package supports 3.11.
 
     Example:
-        >>> warn_user("Magnetic moments are ignored.")  # doctest: +SKIP
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warn_user("Magnetic moments are ignored.")
+        >>> str(caught[0].message)
+        'Magnetic moments are ignored.'
     """
     folders = [str(Path(__file__).parent)]
     for name in _BETWEEN:

@@ -25,8 +25,8 @@ from ase_comformer.properties.entry import TensorProperty
 from ase_comformer.properties.registry import tensor_property
 from ase_comformer.training.calibrate import small_cells
 from ase_comformer.training.evaluation.fitted_bars import Coverage
-from ase_comformer.training.evaluation.metrics import cartesian_norm
-from ase_comformer.training.evaluation.piezo_metrics import PIEZO_THRESHOLD, rank_correlation
+from ase_comformer.training.evaluation.metrics import cartesian_norm, rank_correlation
+from ase_comformer.training.evaluation.piezo_metrics import PIEZO_THRESHOLD
 from ase_comformer.training.evaluation.response_cache import ResponseCache
 from ase_comformer.training.evaluation.route_errors import Labelled, labelled_records, predictions, sample_of
 from ase_comformer.workflows.response import respond

@@ -7,6 +7,8 @@ import os
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,24 @@ settings.load_profile("busy")
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))  # where a plugin imported torch before this
 # e3nn, the oracle of tests, reads a constant with a slice in it; versions before 0.5.2 do not say that it is safe.
 torch.serialization.add_safe_globals([slice])
+
+
+@pytest.fixture(autouse=True)
+def unexpected_warnings_are_failures() -> Iterator[None]:
+    """Fail where a warning for users comes that the test neither expects (``pytest.warns``) nor lets pass (a mark).
+
+    The filter ``error`` would not do: the package logs its warnings where filters make errors of them.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    unexpected = set()
+    for each in caught:
+        if issubclass(each.category, UserWarning):
+            unexpected.add(f"{each.filename}:{each.lineno}: {each.message}")
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno, source=each.source)
+    if unexpected:
+        pytest.fail("Warnings that the test does not expect:\n" + "\n".join(sorted(unexpected)))
 
 
 @pytest.fixture(scope="session")

@@ -205,7 +205,8 @@ def test_layers_in_a_box_warn_and_say_so_in_their_status(calc):
     caught = caught_of(lambda: [calc.get_property(name, layer) for name in ("dielectric_tensor", "elastic_tensor")])
     assert len([w for w in caught if "no bulk crystal" in str(w.message)]) == 1
     assert "no bulk crystal" in calc.provenance["status"]
-    (result,) = predict([layer], "elastic_tensor", model=calc.parameters["model"])
+    with pytest.warns(UserWarning, match="no bulk crystal"):
+        (result,) = predict([layer], "elastic_tensor", model=calc.parameters["model"])
     assert "no bulk crystal" in result["status"]
     (result,) = predict([layer], "energy", model=calc.parameters["model"])
     assert "status" not in result

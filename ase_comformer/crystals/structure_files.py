@@ -35,7 +35,12 @@ def read_structures(path: str | Path, index: str | None = None) -> list[Atoms]:
             sites are partially occupied, or the index is wrong or beyond the end.
 
     Example:
-        >>> read_structures("POSCAR")  # doctest: +SKIP
+        >>> import tempfile
+        >>> from ase.build import bulk
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bulk("MgO", "rocksalt", a=4.21).write(f"{folder}/POSCAR")
+        ...     read_structures(f"{folder}/POSCAR")[0].get_chemical_formula()
+        'MgO'
     """
     structures = read_all_structures(path, index)
     for atoms in structures:

@@ -54,7 +54,8 @@ def structure_paths(names: Iterable[str | Path]) -> list[str]:
         FileNotFoundError: a name stands for no file.
 
     Example:
-        >>> structure_paths(["structures/", "POSCAR"])  # doctest: +SKIP
+        >>> structure_paths(["all.db@0:2"])
+        ['all.db@0:2']
     """
     found: dict[str, None] = {}
     for name in map(str, names):

@@ -3,9 +3,11 @@
 Figures are made without ``pyplot``: no window, no state that outlives the call. A drawing function asks for
 ``new_figure`` inside ``with styled():`` and ends with ``saved``:
 
->>> with styled():  # doctest: +SKIP
+>>> with styled():
 ...     figure, axes = new_figure(1, 2, width=7.0, height=3.0)
-...     axes[0, 0].plot([0, 1], [0, 1], color=COLOURS[0])
+...     (line,) = axes[0, 0].plot([0, 1], [0, 1], color=COLOURS[0])
+>>> line.get_color()
+'#0072B2'
 """
 
 from __future__ import annotations

@@ -44,7 +44,11 @@ def report(
 
     Example:
         >>> from ase.build import bulk
-        >>> report(bulk("AlN", "wurtzite", a=3.11, c=4.98), "AlN.html")  # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = report(bulk("MgO", "rocksalt", a=4.25), f"{folder}/MgO.html", with_phonons=False)
+        ...     "Fm-3m" in page.read_text(encoding="utf-8")
+        True
     """
     predictor = predictor_for(predictor, model=model, device=device, symprec=symprec, route="combined")
     written = Path(path)

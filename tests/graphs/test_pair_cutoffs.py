@@ -94,7 +94,7 @@ def test_forces_and_stress_are_differences_of_energies(name: str) -> None:
     found = derivatives(network(), build_graph(atoms, SETTINGS))
 
     def energy(change: Atoms) -> float:
-        return float(derivatives(network(), build_graph(change, SETTINGS)).energy[0])
+        return derivatives(network(), build_graph(change, SETTINGS)).energy[0].item()
 
     ends = []
     for sign in (1, -1):
@@ -103,13 +103,13 @@ def test_forces_and_stress_are_differences_of_energies(name: str) -> None:
         strained.set_cell(atoms.cell.array @ (np.eye(3) + sign * step * np.diag([0, 0, 1.0])), scale_atoms=True)
         ends.append((energy(moved), energy(strained)))
     (up, wide), (down, narrow) = ends
-    assert float(found.forces[0, 1]) == pytest.approx(-(up - down) / (2 * step), abs=2e-6)
-    assert float(found.stress[0, 2, 2]) == pytest.approx((wide - narrow) / (2 * step) / atoms.get_volume(), abs=1e-6)
+    assert found.forces[0, 1].item() == pytest.approx(-(up - down) / (2 * step), abs=2e-6)
+    assert found.stress[0, 2, 2].item() == pytest.approx((wide - narrow) / (2 * step) / atoms.get_volume(), abs=1e-6)
 
 
 def test_energies_are_continuous_where_large_atoms_leave_each_other() -> None:
     energies = [
-        float(derivatives(network(), build_graph(Atoms("CsK", [[0, 0, 0], [0, 0, r]]), SETTINGS)).energy[0])
+        derivatives(network(), build_graph(Atoms("CsK", [[0, 0, 0], [0, 0, r]]), SETTINGS)).energy[0].item()
         for r in 7.6 + 1e-3 * np.arange(-3, 4)
     ]
     assert np.abs(np.diff(energies)).max() < 1e-8

@@ -33,7 +33,8 @@ def test_an_element_without_a_reference_structure_warns_and_keeps_the_network() 
 
 
 def test_an_error_bar_alone_brings_no_formation_energy() -> None:
-    (result,) = predict([bulk("Cu")], "formation_energy_uncertainty")
+    with pytest.warns(UserWarning, match="the expected error of formation_energy"):
+        (result,) = predict([bulk("Cu")], "formation_energy_uncertainty")
     assert "formation_energy_uncertainty" in result
     assert "formation_energy" not in result
 

@@ -53,6 +53,7 @@ def test_what_metals_have_comes_without_a_word() -> None:
     assert result["status"] == "ok"
 
 
+@pytest.mark.filterwarnings("ignore:.*the expected error of formation_energy")  # of silicon
 def test_insulators_are_not_called_metals() -> None:
     for result in predict([bulk("MgO", "rocksalt", a=4.21), bulk("Si"), bulk("GaAs", "zincblende", a=5.65)]):
         assert result["status"] == "ok"
@@ -68,7 +69,8 @@ def test_a_predicted_gap_counts_more_than_elements(
     assert gaps[1] > 0
     assert gaps[2] is None
     monkeypatch.setattr(metallicity, "METALLIC_GAP", max(gaps[:2]) + 1)
-    narrow = predict(structures, "dielectric_tensor", model=model_with_gap)
+    with pytest.warns(UserWarning, match="likely a metal"):
+        narrow = predict(structures, "dielectric_tensor", model=model_with_gap)
     for gap, result in zip(gaps[:2], narrow[:2], strict=True):
         assert f"band gap of {gap:.2f} eV" in result["status"]
     assert narrow[2]["status"] == "ok"  # nothing is known

@@ -176,6 +176,7 @@ def test_coefficients_of_ones_own_take_the_place_of_predicted_ones(nitride):
     json.dumps(calc.todict())
 
 
+@pytest.mark.filterwarnings("ignore:.*no bulk crystal")  # the error says so, too
 def test_metals_slabs_and_molecules_are_refused():
     layer = mx2("MoS2", vacuum=10.0)
     layer.pbc = True

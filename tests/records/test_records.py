@@ -28,7 +28,8 @@ def records(tmp_path_factory) -> list[ResultRecord]:
     odd.set_constraint(FixAtoms([1]))
     predictor = Predictor(model=model, dtype="float64")
     structures = [bulk("NaCl", "rocksalt", a=5.64), odd, molecule("H2O")]
-    results = predictor.predict(structures)
+    with pytest.warns(UserWarning, match="Initial magnetic moments are ignored"):
+        results = predictor.predict(structures)
     # a network with an expected error of its own, of another shape than the value
     results[0]["elastic_tensor_uncertainty"] = 3.25
     return list(records_of(predictor, structures, results))

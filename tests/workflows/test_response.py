@@ -100,8 +100,10 @@ def test_metals_answer_a_strain_and_no_field() -> None:
 
 def test_a_crystal_far_from_rest_has_no_response_and_its_head_answers(aluminium_nitride: Atoms) -> None:
     aluminium_nitride.positions[3, 2] += 1.1
-    with pytest.raises(InvalidStructureError, match="too far from rest"):
+    outside = "far outside the training domain"
+    with pytest.raises(InvalidStructureError, match="too far from rest"), pytest.warns(UserWarning, match=outside):
         respond(aluminium_nitride)
     calculator = GMTNetCalculator()
-    calculator.get_property("elastic_tensor", aluminium_nitride)
+    with pytest.warns(UserWarning, match=outside):
+        calculator.get_property("elastic_tensor", aluminium_nitride)
     assert "too far from rest" in calculator.provenance["routes"]["elastic_tensor"]["note"]

@@ -69,7 +69,8 @@ def isolated_energies(folder: Path, crystals: Mapping[int, float]) -> NDArray[np
         if number > _LAST_ESTIMATED:
             continue
         if number in _LANTHANIDES:
-            found[number] = np.nanmedian(own[_LANTHANIDES])
+            alike = own[_LANTHANIDES][np.isfinite(own[_LANTHANIDES])]
+            found[number] = np.median(alike) if len(alike) else np.nan
             continue
         like = [k for k in range(1, _ELEMENTS) if places[k] == places[number] and k not in _LANTHANIDES]
         known_moves = moves[like][np.isfinite(moves[like])]

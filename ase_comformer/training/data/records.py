@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -83,7 +84,9 @@ def split_of(formula: str | Composition) -> Split:
     composition = _Composition(formula) if isinstance(formula, str) else formula
     if len(composition) == 0:
         raise ValueError(f"no split for the empty formula {formula!r}: give at least one element")
-    return _split_of_reduced(composition.reduced_formula)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No Pauling electronegativity")  # of noble gases; it only orders the formula
+        return _split_of_reduced(composition.reduced_formula)
 
 
 def _split_of_reduced(reduced_formula: str) -> Split:

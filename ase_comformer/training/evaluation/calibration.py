@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from ase_comformer.nn.architectures.potential import Potential
 from ase_comformer.nn.uncertainty import Uncertainty
 from ase_comformer.training.data.frames import Frames
 from ase_comformer.training.evaluation.frame_predictions import Predicted, predict_frames
+from ase_comformer.training.evaluation.metrics import rank_correlation
 
 #: Share of the errors that one expected error is to cover, that of a standard deviation of a normal distribution.
 COVERAGE = 0.68
@@ -173,7 +173,7 @@ class Calibration:
             count=len(actual),
             within_one=float((actual < expected).mean()),
             within_two=float((actual < 2 * expected).mean()),
-            spearman=float(spearmanr(expected, actual).statistic),
+            spearman=rank_correlation(expected, actual),
             surest=float(actual[order].mean() / actual.mean()),
             likelihood=float((np.log(factor * expected) + actual / (factor * expected)).mean()),
         )

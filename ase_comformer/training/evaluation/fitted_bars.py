@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 from ase_comformer.inference.error_bars import closeness
 from ase_comformer.models.calibration import ErrorBar
+from ase_comformer.training.evaluation.metrics import rank_correlation
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -185,15 +186,13 @@ class Coverage:
     @classmethod
     def of(cls, errors: FloatArray, bars: FloatArray, factor: float, sizes: FloatArray) -> Coverage:
         """Compare errors (k,) with bars (k,) of predictions of sizes (k,)."""
-        from scipy.stats import spearmanr
-
         relative, expected = errors / sizes, bars / sizes
         surest = np.argsort(expected)[: max(1, len(errors) // 4)]
         return cls(
             count=len(errors),
             at_68=float((errors <= bars).mean()),
             at_90=float((errors <= factor * bars).mean()),
-            spearman=float(spearmanr(expected, relative).statistic) if len(errors) > 2 else 0.0,
+            spearman=rank_correlation(expected, relative) if len(errors) > 2 else 0.0,
             surest=float(np.median(relative[surest]) / max(np.median(relative), 1e-12)),
         )
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from rich.table import Table
+from scipy.stats import spearmanr
 
 THRESHOLDS: tuple[float, ...] = (0.25, 0.10, 0.05)
 
@@ -63,6 +64,13 @@ def relative_errors(error_norm: np.ndarray, label_norm: np.ndarray) -> np.ndarra
 def share_within(relative: np.ndarray) -> tuple[float, ...]:
     """EwT: shares of the relative errors below each of ``THRESHOLDS``."""
     return tuple(float(np.mean(relative < threshold)) for threshold in THRESHOLDS)
+
+
+def rank_correlation(predicted: np.ndarray, label: np.ndarray) -> float:
+    """Spearman correlation; 0 where either side is constant (a constant ranks nothing)."""
+    if len(predicted) < 2 or np.ptp(predicted) == 0.0 or np.ptp(label) == 0.0:
+        return 0.0
+    return float(spearmanr(predicted, label).statistic)
 
 
 def percent(shares: tuple[float, ...]) -> str:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from ase_comformer.training.evaluation.metrics import (
     array_norm,
     cartesian_norm,
     percent,
+    rank_correlation,
     relative_errors,
     share_within,
     stacked,
@@ -112,13 +112,6 @@ def piezo_metrics(
         error_unambiguous=float(error[settled].mean()) if settled.any() else None,
         zero_error_unambiguous=float(norm[settled].mean()) if settled.any() else None,
     )
-
-
-def rank_correlation(predicted: np.ndarray, label: np.ndarray) -> float:
-    """Spearman correlation; 0 where either side is constant (a constant ranks nothing)."""
-    if len(predicted) < 2 or np.ptp(predicted) == 0.0 or np.ptp(label) == 0.0:
-        return 0.0
-    return float(spearmanr(predicted, label).statistic)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from ase_comformer.physics.moduli import voigt_reuss_hill
-from ase_comformer.training.evaluation.metrics import percent, relative_errors, share_within
+from ase_comformer.training.evaluation.metrics import percent, rank_correlation, relative_errors, share_within
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def number_metrics(names: Sequence[str], unit: str, predicted: np.ndarray, label
         mae=tuple(error.mean(axis=0).tolist()),
         mae_log10=tuple(ratio.mean(axis=0).tolist()),
         within=tuple(share_within(relative_errors(error[:, k], np.abs(label[:, k]))) for k in columns),
-        rank=tuple(float(spearmanr(predicted[:, k], label[:, k]).statistic) for k in columns),
+        rank=tuple(rank_correlation(predicted[:, k], label[:, k]) for k in columns),
     )
 
 

@@ -109,7 +109,8 @@ def test_atoms_repel_at_short_distance(first: str, second: str) -> None:
     energies = []
     for distance in (0.15, 0.3, 0.45):
         atoms = Atoms([first, second], [[0, 0, 0], [distance, 0, 0]], cell=[30, 30, 30], pbc=True)
-        found = surface().evaluate(atoms)
+        with pytest.warns(UserWarning, match="closer than 0.5"):
+            found = surface().evaluate(atoms)
         energies.append(found["energy"])
         assert found["forces"][0, 0] < 0 < found["forces"][1, 0]
     assert energies == sorted(energies, reverse=True)
