@@ -32,6 +32,8 @@ LARGEST_MAGNITUDES: Mapping[str, float] = {
 #: eV/A, and part of the largest force: net force per square root of the number of atoms that rounding may leave. The
 #: forces of a structure on itself add up to nothing, so that what is left measures the noise of all of them.
 _NET_FORCE, _NET_SHARE = 0.1, 1e-3
+#: What the message of that error says.
+NOT_PRECISE_ENOUGH = "this precision is not enough"
 _PER_CELL = frozenset({"energy", "free_energy"})
 
 
@@ -70,8 +72,8 @@ def _require_balance(forces: NDArray[np.float64], atoms: Atoms) -> None:
     net = float(np.abs(forces.sum(axis=0)).max(initial=0.0))
     if net > np.sqrt(len(forces)) * (_NET_FORCE + _NET_SHARE * float(np.abs(forces).max(initial=0.0))):
         raise InvalidStructureError(
-            f"The forces on the atoms of {atoms.get_chemical_formula()} add up to {net:.3g} eV/Å, not to nothing: this "
-            f"precision is not enough for a structure so far outside the training domain ({_crowding(atoms)}). Check "
+            f"The forces on the atoms of {atoms.get_chemical_formula()} add up to {net:.3g} eV/Å, not to nothing: "
+            f"{NOT_PRECISE_ENOUGH} for a structure so far outside the training domain ({_crowding(atoms)}). Check "
             "distances and units; if they are right, use dtype='float64'."
         )
 
