@@ -201,6 +201,7 @@ def test_random_weights_are_invariant(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (weights_folder() / "default.json").exists(), reason="no shipped default model")
+@pytest.mark.filterwarnings("ignore:.*(likely a metal|no reference structure of this element|the expected error of)")
 @pytest.mark.parametrize("system", SEVEN_SYSTEMS)
 def test_shipped_weights_are_invariant(system: str):
     model = load_model("default", dtype="float64")
