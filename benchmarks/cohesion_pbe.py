@@ -23,7 +23,7 @@ from benchmarks.surface import Clock, one_thread, parser, prepare_console
 _LARGEST = 32  # atoms
 _SHOWN = 0.1  # eV/atom, errors that are listed
 _LIMITS = {"train": 0.10, "others": 0.25}  # eV/atom
-_LABEL = "matpes_PBE_cohesive_per_atom"  # eV, negative
+COHESIVE_LABEL = "matpes_PBE_cohesive_per_atom"  # eV, negative
 
 
 def lowest_polymorphs() -> dict[str, Atoms]:
@@ -48,7 +48,7 @@ def main() -> None:
     calculator = GMTNetCalculator(model=arguments.model, dtype=arguments.dtype)
     errors: dict[str, dict[str, float]] = {"train": {}, "others": {}}
     for symbol, crystal in lowest_polymorphs().items():
-        expected = facts[symbol].get(_LABEL)
+        expected = facts[symbol].get(COHESIVE_LABEL)
         if expected is None:
             continue
         try:
@@ -74,7 +74,9 @@ def main() -> None:
         verdict = "reached" if mean <= _LIMITS[group] else "missed"
         console.print(f"{group}: {mean:.3f}; at most {_LIMITS[group]}: {verdict}")
     own = [
-        measured + facts[symbol][_LABEL] for symbol, measured in COHESIVE.items() if facts.get(symbol, {}).get(_LABEL)
+        measured + facts[symbol][COHESIVE_LABEL]
+        for symbol, measured in COHESIVE.items()
+        if facts.get(symbol, {}).get(COHESIVE_LABEL)
     ]
     console.print(f"PBE itself against measured ones, {len(own)} elements: {np.abs(own).mean():.3f}")
     console.print(str(clock))

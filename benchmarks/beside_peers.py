@@ -1,13 +1,17 @@
-"""Accuracy beside CHGNet, same crystals, same protocol: ``python -m benchmarks.beside_chgnet``.
+"""Accuracy beside published potentials, same crystals, same protocol: ``python -m benchmarks.beside_peers``.
 
 Phonons as in ``benchmarks.phonons`` (PBEsol DFT), elastic constants from stress and the volumes of the cells relaxed
 for them nearly as in ``benchmarks.elastic_from_stress`` (PBE DFT), of crystals spread over the test splits, with at
-most ``LARGEST`` atoms and elements that the model covers. Only crystals for which both give a result are compared;
-failures, cells that do not come to rest among them, are counted. CHGNet (extra ``compare``) was trained on relaxations
-of the Materials Project, so these crystals or their like are not new to it; their formulas are to the model shipped.
-Medians are beside the means because single unstable crystals dominate those.
+most ``--largest`` atoms and elements that the model covers; cohesive energies of elements as in
+``benchmarks.cohesion_pbe`` (PBE), whose isolated atoms ours was given, but for no peer is it known. Only crystals for
+which all give a result are compared; failures, cells that do not come to rest among them, are counted. CHGNet and
+SevenNet-0 were trained on relaxations of the Materials Project, TensorNet on MatPES, so these crystals or their like
+are not new to them; their formulas are to the model shipped. CHGNet and SevenNet-0 follow energies with corrections of
+the Materials Project, whose cohesive energies are not those of PBE. Medians are beside the means because single
+unstable crystals dominate those. Each peer runs in its own environment (``.ci/peers``). Half an hour for 20 crystals.
 """
 
+import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,11 +26,12 @@ from ase_comformer import GMTNetCalculator
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.physics.elasticity import elastic_tensor_from_stress
 from ase_comformer.physics.moduli import voigt_reuss_hill
-from ase_comformer.training.data.records import Record, load_records
+from ase_comformer.training.data.isolated import FILE
+from ase_comformer.training.data.records import Record, data_folder, load_records
+from benchmarks.cohesion_pbe import COHESIVE_LABEL, lowest_polymorphs
+from benchmarks.peers.process import PEERS, PeerCalculator, installed
 from benchmarks.phonons import evaluate, reference
 from benchmarks.surface import Clock, one_thread, parser, prepare_console, relax, spread
-
-LARGEST = 20
 
 
 class Forces:
@@ -68,6 +73,20 @@ def elastic_errors(records: Sequence[Record], calculator: Calculator) -> dict[st
     return found
 
 
+def cohesion_errors(crystals: dict[str, Atoms], calculator: Calculator) -> dict[str, dict[str, float]]:
+    """Element -> error of its cohesive energy (eV/atom), of those whose crystal and atom give an energy."""
+    facts = json.loads((data_folder() / FILE).read_text(encoding="utf-8"))
+    found = {}
+    for symbol, crystal in crystals.items():
+        alone = Atoms([symbol], cell=[20.0] * 3, pbc=True, positions=[[10.0] * 3])
+        try:
+            energies = [calculator.get_property("energy", atoms) for atoms in (alone, crystal)]
+        except Exception:  # counted by what is missing
+            continue
+        found[symbol] = {"cohesive": abs(energies[0] - energies[1] / len(crystal) + facts[symbol][COHESIVE_LABEL])}
+    return found
+
+
 #: Heading, key of the errors, how those of all crystals are averaged.
 Figures = list[tuple[str, str, Callable[..., Any]]]
 PHONONS: Figures = [
@@ -85,6 +104,10 @@ ELASTIC: Figures = [
     ("K from stress: median bias (%)", "softness", np.nanmedian),
     ("relaxed volume: median error (%)", "volume", np.nanmedian),
 ]
+COHESION: Figures = [
+    ("cohesive energy: MAE (eV/atom)", "cohesive", np.nanmean),
+    ("cohesive energy: median error (eV/atom)", "cohesive", np.nanmedian),
+]
 
 
 def add_rows(table: Table, figures: Figures, found: list[dict[str, dict[str, float]]]) -> None:
@@ -97,43 +120,56 @@ def add_rows(table: Table, figures: Figures, found: list[dict[str, dict[str, flo
 
 def main() -> None:
     """Print one table."""
-    made = parser(__doc__, crystals=40, dtype="float64")
+    made = parser(__doc__, crystals=20, dtype="float64")
+    made.add_argument("--largest", type=int, default=12, help="atoms")
+    made.add_argument("--peers", nargs="*", choices=list(PEERS), default=[], help="by default all that are installed")
     given = made.parse_args()
-    try:
-        from chgnet.model.dynamics import CHGNetCalculator
-    except ModuleNotFoundError as error:
-        raise SystemExit("CHGNet is not installed here: pip install 'ase-comformer[compare]'") from error
+    names = [name for name in installed() if not given.peers or name in given.peers]
+    if not names:
+        raise SystemExit("No peer is installed: .ci/peers chgnet sevennet matgl makes their environments.")
     one_thread()
     console, clock = prepare_console(), Clock()
     warnings.filterwarnings("ignore", message="Mesh")  # phonopy, of the reference's meshes
     ours = GMTNetCalculator(model=given.model, dtype=given.dtype)
-    theirs = CHGNetCalculator(use_device="cpu")
-    calculators = {
-        "ase-comformer": (ours, Predictor(model=given.model, dtype=given.dtype)),
-        "CHGNet": (theirs, Forces(theirs)),
-    }
+    calculators: dict[str, Any] = {"ase-comformer": (ours, Predictor(model=given.model, dtype=given.dtype))}
+    for name in names:
+        theirs = PeerCalculator(name)
+        calculators[name] = theirs, Forces(theirs)
     covered = set(ours.describe("energy")["elements"])
-    crystals = [r for r in reference(given.data, 0) if len(r["numbers"]) <= LARGEST]
+    crystals = [r for r in reference(given.data, 0) if len(r["numbers"]) <= given.largest]
     crystals = spread([r for r in crystals if set(map(str, Atoms(r["numbers"]).symbols)) <= covered], given.crystals)
-    solids = [r for r in load_records("elastic_mp", given.data, (given.split,)) if len(r.atoms) <= LARGEST]
+    solids = [r for r in load_records("elastic_mp", given.data, (given.split,)) if len(r.atoms) <= given.largest]
     solids = spread([r for r in solids if set(map(str, r.atoms.symbols)) <= covered], given.crystals)
+    facts = json.loads((data_folder() / FILE).read_text(encoding="utf-8"))
+    elements = {
+        symbol: atoms
+        for symbol, atoms in lowest_polymorphs().items()
+        if symbol in covered and facts[symbol].get(COHESIVE_LABEL) is not None
+    }
     table = Table(
-        title=f"model {given.model}, {len(crystals)} crystals with phonons, {len(solids)} with elastic constants"
+        title=f"model {given.model}, {len(crystals)} crystals with phonons, {len(solids)} with elastic constants, "
+        f"{len(elements)} elements"
     )
-    for heading in ("", "crystals", *calculators):
+    for heading in ("", "compared", *calculators):
         table.add_column(heading, justify="left" if not heading else "right")
-    lines, phonons, elastic = [], [], []
+    lines, phonons, elastic, cohesion = [], [], [], []
     for name, (calculator, predictor) in calculators.items():
         start = time.process_time()
         phonons.append(phonon_errors(crystals, calculator, predictor))
         elastic.append(elastic_errors(solids, calculator))
-        missing = len(crystals) - len(phonons[-1]), len(solids) - len(elastic[-1])
-        lines.append(
-            f"{name}: {time.process_time() - start:.0f} s of CPU; without result: {missing[0]} phonons, {missing[1]} "
-            "elastic constants"
+        cohesion.append(cohesion_errors(elements, calculator))
+        seconds = time.process_time() - start
+        if isinstance(calculator, PeerCalculator):
+            seconds += calculator.total
+            calculator.close()
+        missing = (
+            f"{len(crystals) - len(phonons[-1])} phonons, {len(solids) - len(elastic[-1])} elastic constants, "
+            f"{len(elements) - len(cohesion[-1])} cohesive energies"
         )
+        lines.append(f"{name}: {seconds:.0f} s of CPU; without result: {missing}")
     add_rows(table, PHONONS, phonons)
     add_rows(table, ELASTIC, elastic)
+    add_rows(table, COHESION, cohesion)
     console.print(table)
     for line in [*lines, str(clock)]:
         console.print(line)
