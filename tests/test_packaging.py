@@ -10,7 +10,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 #: Tools that check the code, and torch, whose builds differ by machine: their lowest versions are not tried.
-NOT_TRIED = {"import-linter", "mypy", "ruff", "torch", "chgnet", "jupyter", "average-minimum-distance"}
+NOT_TRIED = {"import-linter", "mypy", "ruff", "torch", "phono3py", "jupyter", "average-minimum-distance"}
 
 
 def pinned(name: str) -> dict[str, Version]:
@@ -43,5 +43,5 @@ def test_lower_bounds_are_the_versions_that_are_tested():
 def test_versions_of_continuous_integration_are_allowed():
     versions = pinned("constraints.txt")
     for requirement in requirements():
-        if normal(requirement.name) not in {"average-minimum-distance", "chgnet", "jupyter"}:
+        if normal(requirement.name) not in {"average-minimum-distance", "jupyter", "phono3py"}:
             assert requirement.specifier.contains(versions[normal(requirement.name)]), requirement
