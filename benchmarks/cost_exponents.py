@@ -48,8 +48,6 @@ SUBJECTS = (
     Subject("eComFormer-half", "O(nk)", 25),
     Subject("GMTNet", "O(nk)", 16),
     Subject("Matformer", "O(nk)", 12),
-    Subject("ETGNN", "O(nk)", 16),
-    Subject("MEGNet", "O(nk)", 16),
     Subject("tensor network", "O(nk)", 16),
     Subject("ALIGNN", "O(nk^2)", 12),
     Subject("M3GNet", "O(nk^2)", 4.0),
