@@ -79,6 +79,21 @@ def test_exponents_of_powers_are_found_with_their_uncertainty():
     assert noisy.slope - noisy.half_width < 1.0 < noisy.slope + noisy.half_width
 
 
+def test_verdicts_tell_line_graphs_from_graphs():
+    sizes = np.array([32.0, 128.0, 432.0, 1000.0])
+    k = np.array([8.0, 16.0, 32.0, 64.0])
+    atoms, none = np.stack([sizes, sizes * [1.0, 1.1, 0.9, 1.0], 0 * sizes], axis=1), 0 * k
+    graph = cost_exponents.Measured(atoms, np.stack([k, 5 + 2 * k, none], axis=1))
+    line_graph = cost_exponents.Measured(atoms, np.stack([k, 1 + k**2, k**2], axis=1))
+    assert cost_exponents.verdict(graph, 30) == "linear in n; not faster than k"
+    assert cost_exponents.verdict(line_graph, 30) == "linear in n; faster than k, as pairs are"
+    quadratic = cost_exponents.Measured(atoms ** [1, 2, 1], np.stack([k, k**1.5, none], axis=1))
+    assert cost_exponents.verdict(quadratic, 30).startswith("not linear in n")
+    assert "faster than k" in cost_exponents.verdict(quadratic, 30)
+    assert cost_exponents.quadratic_part(k, 5 + 2 * k) == pytest.approx(0.0, abs=1e-9)
+    assert cost_exponents.quadratic_part(k, k + k**2) == pytest.approx(64 / 65)
+
+
 def test_crystals_of_the_series_differ_in_nothing_but_size():
     small, large = (cost_exponents.crystal(repeats) for repeats in ((2, 2, 1), (4, 4, 4)))
     assert small.get_volume() / len(small) == pytest.approx(large.get_volume() / len(large))
