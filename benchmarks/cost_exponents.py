@@ -7,8 +7,9 @@ changes; for k, the cell of 32 atoms with 8 to 64 neighbours. Time is that of on
 built before; CPU seconds of one thread, medians. Exponents are slopes of log time against log n (``--from-atoms``
 atoms on) and against log of the measured number of edges per atom, and their 95 % intervals those of least squares
 (Student's t). What an evaluation costs whatever its size lowers them, most in k and for small networks; therefore the
-part of the time at the largest k that grows as k^2 stands beside them, of a fit of a + b k + c k^2, and the exponent of
-what is counted, pairs of edges. Writes the figure to ``--figure``; answers are kept in ``--results``.
+part of the time at the largest k that grows as k^2 stands beside them, of a fit of a + b k + c k^2 (it takes up what
+caches that are too small cost, too), and the exponent of what is counted, pairs of edges. Writes the figure to
+``--figure``; answers are kept in ``--results``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.table import Table
 from scipy import optimize, stats
 
 from ase_comformer.plotting.style import COLOURS, GUIDE_COLOUR, PAGE_WIDTH, new_figure, saved, styled
-from benchmarks.cost.runs import Answers, as_json, interpreter
+from benchmarks.cost.runs import Answers, as_json, interpreter, machine
 
 #: Repeats of the primitive cell of rocksalt, 2 atoms.
 CELLS = ((1, 1, 1), (2, 2, 1), (4, 2, 2), (4, 4, 4), (5, 5, 5), (6, 6, 6), (10, 10, 5))
@@ -168,24 +169,33 @@ def verdict(found: Measured, from_atoms: int) -> str:
 
 
 def draw(measured: dict[str, Measured], path: Path) -> None:
-    """Time against atoms, and against edges per atom, with lines of exponents 1 and 2."""
+    """Time against atoms, and against edges per atom, with lines of exponents 1 and 2; line graphs are dashed."""
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    panels = (
+        ("atoms n", (2, 10, 100, 1000), (60.0, 1000.0), (1,)),
+        ("edges per atom k", (8, 16, 32, 64), (12.0, 40.0), (1, 2)),
+    )
     with styled():
         figure, axes = new_figure(1, 2, width=PAGE_WIDTH, height=3.6)
-        for column, (label, slopes) in enumerate((("atoms n", (1,)), ("edges per atom k", (1, 2)))):
+        for column, (label, ticks, span, slopes) in enumerate(panels):
             axis = axes[0, column]
-            for number, (name, found) in enumerate(measured.items()):
-                values = (found.atoms, found.neighbours)[column]
-                style = "o-" if not values[:, 2].any() else "s--"
-                axis.plot(values[:, 0], 1e3 * values[:, 1], style, color=COLOURS[number % len(COLOURS)], label=name)
-            low = axis.get_xlim()[0]
-            bottom = axis.get_ylim()[0] * 1.5
-            start = max(low, 8.0) if column else 60.0
-            ends = np.array([start, 64.0 if column else 1000.0])
-            for slope in slopes:
-                axis.plot(ends, bottom * (ends / start) ** slope, color=GUIDE_COLOUR, linewidth=0.8, zorder=0)
-                axis.annotate(f"slope {slope}", (ends[1], bottom * (ends[1] / start) ** slope), fontsize=7, ha="right")
             axis.set_xscale("log")
             axis.set_yscale("log")
+            lowest = min(1e3 * (found.atoms, found.neighbours)[column][:, 1].min() for found in measured.values())
+            for number, (name, found) in enumerate(measured.items()):
+                values = (found.atoms, found.neighbours)[column]
+                style = "s--" if found.neighbours[:, 2].all() else "o-"
+                axis.plot(values[:, 0], 1e3 * values[:, 1], style, color=COLOURS[number % len(COLOURS)], label=name)
+            ends = np.array(span)
+            for slope in slopes:
+                line = 0.3 * lowest * (ends / ends[0]) ** slope
+                axis.plot(ends, line, color=GUIDE_COLOUR, linewidth=0.9, zorder=0)
+                axis.annotate(f"slope {slope}", (ends[1], line[1]), fontsize=7, ha="left", va="center")
+            axis.set_xticks(ticks)
+            axis.xaxis.set_major_formatter(ScalarFormatter())
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.set_xlim(right=4 * span[1])
             axis.set_xlabel(label)
         axes[0, 0].set_ylabel("CPU time of an evaluation (ms)")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7)
@@ -231,10 +241,11 @@ def main() -> None:
             f"{1e3 * found.atoms[-1, 1]:.0f}",
             f"{found.neighbours[-1, 1] / found.neighbours[0, 1]:.1f}",
         )
-    console = Console(width=150)
+    console = Console(width=180)
     console.print(table)
     for name, found in measured.items():
         console.print(f"{name}: {verdict(found, given.from_atoms)}")
+    console.print(f"one thread of {machine()}")
     draw(measured, given.figure)
 
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ase_comformer.training.data.records import load_records
-from benchmarks.cost.runs import Answers, as_json
+from benchmarks.cost.runs import Answers, as_json, machine
 from benchmarks.published import NOT_CONFIRMED, Unconfirmed
 
 
@@ -136,6 +136,7 @@ def main() -> None:
         )
     console.print(table)
     console.print(NOT_CONFIRMED)
+    console.print(f"one thread of {machine()}")
     console.print(
         f"{time.perf_counter() - start:.0f} s of wall time in this call; what was kept from earlier calls is not in it"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,13 @@ def interpreter(network: str) -> Path | None:
     folder = Path(os.environ.get("ASE_COMFORMER_PEERS", ROOT.parent / "peer-environments"))
     places = [folder / name / "bin" / "python" for name in ENVIRONMENTS[network]]
     return next((place for place in places if place.exists()), None)
+
+
+def machine() -> str:
+    """What the processor calls itself."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def as_json(structures: Sequence[Atoms]) -> list[dict[str, Any]]:
