@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ase_comformer.crystals.neighbour_search import pairs_within
-from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.crystals.space_group import SpaceGroup
 from ase_comformer.graphs.building import build_graph
 from ase_comformer.graphs.crystal_graph import CrystalGraph
 from ase_comformer.graphs.neighbours import GraphSettings
@@ -36,6 +36,7 @@ LABELS = {
     "elastic_tensor": "elastic_mp",
 }
 Tensors = list[NDArray[np.float64] | None]
+Predict = Callable[[Sequence[Atoms], str, Sequence[SpaceGroup] | None], Tensors]
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ class Subject:
     Attributes:
         name: as printed.
         weights: where they come from.
-        predict: (crystals, property, whether to enforce symmetry) -> tensors, None where there is none.
+        predict: (crystals, property, their space groups, or None for raw answers) -> tensors, None where there is none.
         published: what GMTNet's paper reports for it, as printed.
     """
 
     name: str
     weights: str
-    predict: Callable[[Sequence[Atoms], str, bool], Tensors]
+    predict: Predict
     published: str = "-"
 
 
@@ -76,10 +77,10 @@ def nearest_graph(atoms: Atoms, settings: GraphSettings, count: int = NEAREST) -
 
 def evaluated(
     make: Callable[[str], nn.Module], graph_of: Callable[[Atoms, GraphSettings], CrystalGraph] = build_graph
-) -> Callable[[Sequence[Atoms], str, bool], Tensors]:
+) -> Predict:
     """What evaluates an untrained network of ``make(property)`` on the graphs of ``graph_of``."""
 
-    def run(crystals: Sequence[Atoms], name: str, enforce: bool) -> Tensors:
+    def run(crystals: Sequence[Atoms], name: str, groups: Sequence[SpaceGroup] | None) -> Tensors:
         torch.manual_seed(5)
         network = make(name).double().eval()
         records = load_records(LABELS[name], splits=("train",))
@@ -87,8 +88,8 @@ def evaluated(
         network.set_statistics(torch.as_tensor(labels))
         found: Tensors = []
         with torch.no_grad():
-            for atoms in crystals:
-                group = analyse_space_group(atoms, SYMPREC) if enforce else None
+            for index, atoms in enumerate(crystals):
+                group = None if groups is None else groups[index]
                 graph = graph_of(group.primitive if group else atoms, network.graph_settings)
                 tensor = network(graph)[name][0].numpy()
                 found.append(project(name, tensor, group) if group else tensor)
@@ -97,17 +98,17 @@ def evaluated(
     return run
 
 
-def shipped(models: dict[str, str] | str, dtype: str) -> Callable[[Sequence[Atoms], str, bool], Tensors]:
+def shipped(models: dict[str, str] | str, dtype: str) -> Predict:
     """What evaluates a shipped model, or one per property."""
 
-    def run(crystals: Sequence[Atoms], name: str, enforce: bool) -> Tensors:
+    def run(crystals: Sequence[Atoms], name: str, groups: Sequence[SpaceGroup] | None) -> Tensors:
         results = predict(
             crystals,
             (name,),
             model=models if isinstance(models, str) else models[name],
             dtype=dtype,
             symprec=SYMPREC,
-            enforce_symmetry=enforce,
+            enforce_symmetry=groups is not None,
         )
         return [result.get(name) for result in results]
 

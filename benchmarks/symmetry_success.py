@@ -5,8 +5,9 @@
 The table of GMTNet (arXiv:2406.12888) on the test split, for a MEGNet that predicts components, ETGNN, GMTNet and the
 package's model: raw answers and with symmetry enforced (``symmetry_subjects``), the published figures beside. What is
 expected comes from Nye's tables (``benchmarks.nye``) and the record's own point group, not from the projector under
-test. A crystal succeeds when all its entries hold within ``--tolerance`` times max(norm, 1). Cells are zero / equal in
-per cent of crystals, "-" where a system asks for none.
+test. Crystals are turned at random before they are shown to the networks, so that axes along which all data have zeros
+help nobody. A crystal succeeds when all its entries hold within ``--tolerance`` times max(norm, 1). Cells are zero /
+equal in per cent of crystals, "-" where a system asks for none.
 
 ETGNN is equivariant, so that its success hangs on the graph: whole shells keep the symmetry of the crystal, and the
 nearest dozen neighbours cut at the twelfth do not. Then piezoelectric tensors of 600 centrosymmetric crystals, which
@@ -22,6 +23,7 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,9 @@ import spglib
 from ase import Atoms
 from rich.table import Table
 
-from ase_comformer.crystals.space_group import analyse_space_group
+from ase_comformer.crystals.space_group import SpaceGroup, analyse_space_group
 from ase_comformer.tensors.forms import rotate
+from ase_comformer.testing import random_rotation, rotate_atoms
 from benchmarks import nye
 from benchmarks.published import NOT_CONFIRMED
 from benchmarks.surface import Clock, one_thread, prepare_console, spread
@@ -123,34 +126,56 @@ class Tally:
         return max(self.worst.values(), default=0.0)
 
 
-def judge(
-    name: str,
-    records: Sequence[dict[str, Any]],
-    tensors: Sequence[np.ndarray | None],
-    tolerance: float,
-    labels: bool = False,
-) -> tuple[Tally, dict[str, int]]:
-    """Tally of the tensors (frame of the record; None = failed) and notes on the records treated otherwise.
+def turned_back(
+    tensors: Sequence[np.ndarray | None], turns: Sequence[np.ndarray], name: str
+) -> list[np.ndarray | None]:
+    """Tensors of crystals that were turned, in the frames that the crystals had before."""
+    return [
+        None if tensor is None else rotate(np.asarray(tensor, float), turn.T, name)
+        for tensor, turn in zip(tensors, turns, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Crystal class that a tensor is judged by, the rotation (3, 3) to Nye's axes, and a note on what was done."""
+
+    point_group: str | None
+    rotation: np.ndarray | None
+    note: str = ""
+
+
+def expected_of(record: dict[str, Any], labels: bool = False) -> Expected:
+    """What a tensor in the frame of the record is judged by; no rotation where it is left out.
 
     Records whose ``spg`` and label belong to another structure (flag ``spg_differs``) are judged by the class that
     spglib finds for the structure, except when labels are judged: these are left out.
     """
+    atoms, note = atoms_of(record), ""
+    point_group = expected_class(record)
+    if point_group is None and labels:
+        return Expected(None, None, "left out: flagged spg_differs")
+    if point_group is None:
+        point_group = nye.canonical_class(analyse_space_group(atoms, SYMPREC).point_group)
+        note = "flagged spg_differs: judged by the class of the structure"
+    rotation = rotation_to_nye(atoms, point_group)
+    return Expected(point_group, rotation, note if rotation is not None else "left out: spglib finds another class")
+
+
+def judge(
+    name: str, expected: Sequence[Expected], tensors: Sequence[np.ndarray | None], tolerance: float
+) -> tuple[Tally, dict[str, int]]:
+    """Tally of the tensors (frame of the record; None = failed) and notes on the records treated otherwise."""
     tally = Tally()
     notes: dict[str, int] = defaultdict(int)
-    for record, tensor in zip(records, tensors, strict=True):
-        atoms = atoms_of(record)
-        point_group = expected_class(record)
-        if point_group is None and not labels:
-            point_group = nye.canonical_class(analyse_space_group(atoms, SYMPREC).point_group)
-            notes["flagged spg_differs: judged by the class of the structure"] += 1
+    for each, tensor in zip(expected, tensors, strict=True):
         if tensor is None:
             notes["left out: no prediction"] += 1
-        elif point_group is None:
-            notes["left out: flagged spg_differs"] += 1
-        elif (rotation := rotation_to_nye(atoms, point_group)) is None:
-            notes["left out: spglib finds another class"] += 1
-        else:
-            tally.add(name, point_group, rotate(np.asarray(tensor, float), rotation, name), tolerance)
+            continue
+        if each.note:
+            notes[each.note] += 1
+        if each.point_group is not None and each.rotation is not None:
+            tally.add(name, each.point_group, rotate(np.asarray(tensor, float), each.rotation, name), tolerance)
     return tally, notes
 
 
@@ -172,18 +197,20 @@ def table_of(name: str, rows: Sequence[tuple[tuple[str, str, str, str], Tally]])
     return table
 
 
-def centrosymmetric(folder: Path, count: int) -> list[Atoms]:
-    """Crystals of the formation-energy test records with an inversion centre, spread over the file."""
-    records = read_records(folder / "formation_energy.jsonl.gz", "test")
+def centrosymmetric(folder: Path, count: int) -> tuple[list[Atoms], list[SpaceGroup]]:
+    """Crystals with an inversion centre and their groups, from the formation-energy test records, spread over them."""
     found = []
-    for record in records:
-        atoms = atoms_of(record)
-        if np.abs(analyse_space_group(atoms, SYMPREC).rotations + np.eye(3)).max(axis=(1, 2)).min() < 1e-6:
-            found.append(atoms)
-    return spread(found, count)
+    for record in read_records(folder / "formation_energy.jsonl.gz", "test"):
+        group = analyse_space_group(atoms := atoms_of(record), SYMPREC)
+        if np.abs(group.rotations + np.eye(3)).max(axis=(1, 2)).min() < 1e-6:
+            found.append((atoms, group))
+    chosen = spread(found, count)
+    return [atoms for atoms, _ in chosen], [group for _, group in chosen]
 
 
-def false_positives(crystals: Sequence[Atoms], judged: Sequence[Subject], tolerance: float) -> Table:
+def false_positives(
+    crystals: Sequence[Atoms], groups: Sequence[SpaceGroup], judged: Sequence[Subject], tolerance: float
+) -> Table:
     """Piezoelectric tensors of crystals that have none."""
     table = Table(
         title=f"piezoelectric tensors of {len(crystals)} centrosymmetric crystals that are not zero",
@@ -193,7 +220,7 @@ def false_positives(crystals: Sequence[Atoms], judged: Sequence[Subject], tolera
         table.add_column(heading, justify="left" if heading in ("network", "answer") else "right")
     for subject in judged:
         for answer in ANSWERS:
-            tensors = subject.predict(crystals, "piezoelectric_tensor", answer == "enforced")
+            tensors = subject.predict(crystals, "piezoelectric_tensor", groups if answer == "enforced" else None)
             largest = np.array([np.abs(tensor).max() for tensor in tensors if tensor is not None])
             table.add_row(
                 subject.name,
@@ -230,22 +257,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in args.properties:
             file, field = SOURCES[name]
             records = read_records(args.data / file, args.split)
-            crystals = [atoms_of(record) for record in records]
+            turns = [random_rotation(np.random.default_rng(seed)) for seed in range(len(records))]
+            crystals = [rotate_atoms(atoms_of(r), turn) for r, turn in zip(records, turns, strict=True)]
+            groups = [analyse_space_group(atoms, SYMPREC) for atoms in crystals]
+            expected = [expected_of(record, args.labels) for record in records]
             rows: list[tuple[tuple[str, str, str, str], Tally]] = []
             if args.labels:
                 values = [np.array(record[field]) for record in records]
-                tally, notes = judge(name, records, values, tolerance, labels=True)
+                tally, notes = judge(name, expected, values, tolerance)
                 rows.append((("labels", "-", "DFT", "-"), tally))
             for subject in [] if args.labels else judged:
                 for answer in ANSWERS:
-                    tensors = subject.predict(crystals, name, answer == "enforced")
-                    tally, notes = judge(name, records, tensors, tolerance)
+                    tensors = subject.predict(crystals, name, groups if answer == "enforced" else None)
+                    tally, notes = judge(name, expected, turned_back(tensors, turns, name), tolerance)
                     rows.append(((subject.name, subject.weights, answer, subject.published), tally))
             console.print(table_of(name, rows))
             for note, count in notes.items():
                 console.print(f"{note}: {count}")
         if args.centrosymmetric and not args.labels:
-            console.print(false_positives(centrosymmetric(args.data, args.centrosymmetric), judged, tolerance))
+            crystals, groups = centrosymmetric(args.data, args.centrosymmetric)
+            console.print(false_positives(crystals, groups, judged, tolerance))
     console.print(
         "MEGNet predicts components one by one; ETGNN on the 12 nearest neighbours or on whole shells of them."
     )
