@@ -153,4 +153,8 @@ class PeerCalculator(Calculator):
         """End the process."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process.wait(timeout=30)
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:  # some packages take long to leave
+            self._process.kill()
+            self._process.wait()
