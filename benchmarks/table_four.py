@@ -94,7 +94,7 @@ def main() -> None:
     shared = {"task": "row", "structures": as_json(structures), "batch": given.batch, "passes": given.passes}
     found = answers.ask([{"network": row.network, **shared} for row in ROWS])
     measured = {row.network: answer for row, answer in zip(ROWS, found, strict=True) if answer is not None}
-    console = Console(width=170)
+    console = Console(width=220)
     for line in compared(measured):
         console.print(line)
     atoms = sum(map(len, structures)) / len(structures)
