@@ -59,7 +59,7 @@ def test_bars_depend_neither_on_the_cell_nor_on_the_orientation(nitride: Atoms) 
 def test_a_bar_alone_needs_no_value_and_a_batch_gives_the_same(nitride: Atoms) -> None:
     name = "elastic_tensor_uncertainty"
     batch = predict([nitride, bulk("MgO", "rocksalt", a=4.2)], ("elastic_tensor", name))
-    assert predict([nitride], name)[0][name] == pytest.approx(batch[0][name], rel=1e-5)
+    assert predict([nitride], name)[0][name] == pytest.approx(batch[0][name], rel=1e-4)  # of single precision
     assert "elastic_tensor" not in predict([nitride], name)[0]
 
 

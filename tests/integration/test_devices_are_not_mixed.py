@@ -14,6 +14,7 @@ from ase.build import bulk, fcc111, molecule
 from ase_comformer.graphs.building import build_graph
 from ase_comformer.inference.predictor import Predictor
 from ase_comformer.models.registry import available_models, load_model
+from ase_comformer.nn.protocols import BuiltOn
 from pretended_gpu import DEVICE, MixedDevicesError, OnGpu, on_gpu, pretended_gpu
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*outside the training domain", "ignore:.*no bulk crystal")
@@ -53,6 +54,8 @@ def test_network_keeps_to_its_device(name: str):
     expected = network(graph, *([asked] if asked else []))
     with pretended_gpu(), torch.no_grad():
         moved = on_gpu(copy.deepcopy(network))
+        if isinstance(network, BuiltOn):  # its foundation is loaded on the device, not moved with it
+            moved.attach(on_gpu(copy.deepcopy(network.potential)))
         found = moved(graph.to(dtype=torch.float32, device=DEVICE), *([asked] if asked else []))
     for key, number in (found if isinstance(found, dict) else vars(found)).items():
         reference = expected[key] if isinstance(expected, dict) else getattr(expected, key)

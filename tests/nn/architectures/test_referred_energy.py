@@ -182,3 +182,17 @@ def test_training_reads_the_foundation_once_and_learns(folder, data, monkeypatch
     assert len(calls) == reads  # before the first epoch
     assert after < 0.7 * before
     assert all(torch.equal(value, kept[name]) for name, value in trainer.network.potential.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "cell", [("NaCl", "rocksalt", 5.64), ("GaAs", "zincblende", 5.65), ("SiMg2", "fluorite", 6.35)]
+)
+def test_formation_energy_and_energy_differ_by_nearly_the_same_in_structures_of_one_crystal(cell):
+    atoms = bulk(*cell)
+    stretched, displaced = atoms.copy(), atoms.copy()
+    stretched.set_cell(atoms.cell * 1.01, scale_atoms=True)
+    displaced.rattle(0.02, seed=0)
+    results = predict([atoms, stretched, displaced], ["formation_energy", "energy"], enforce_symmetry=False)
+    shifts = [result["formation_energy"] - result["energy"] / len(atoms) for result in results]
+    assert abs(shifts[1] - shifts[0]) < 8e-3
+    assert abs(shifts[2] - shifts[0]) < 2e-3
