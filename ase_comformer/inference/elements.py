@@ -6,8 +6,8 @@ one element are therefore referred to their reference structure on one energy su
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -18,12 +18,15 @@ from ase_comformer.devices import shielded_device
 from ase_comformer.inference.loaded_model import LoadedModel
 from ase_comformer.inference.notices import Notices
 from ase_comformer.inference.results import Result
+from ase_comformer.properties.entry import UNCERTAINTY
+from ase_comformer.properties.registry import base_of
 
 if TYPE_CHECKING:
     from ase_comformer.inference.potential_evaluator import PotentialEvaluator
 
 #: Reference structures that ASE can build; others (Ga, S, P, ...) have no reference here.
 REFERENCE_STRUCTURES = ("fcc", "bcc", "hcp", "diamond")
+FORMATION_ENERGY = "formation_energy"
 #: Factors of the lengths of the measured cell among which the least energy is looked for.
 _SCALES = np.linspace(0.9, 1.12, 12)
 
@@ -71,40 +74,51 @@ def reference_energy(number: int, energies: Energies) -> float | None:
     return float(min(vertex, found.min()) if np.isfinite(vertex) else found.min())
 
 
-def refer_element(
-    atoms: Atoms, result: Result, loaded: LoadedModel, potential: PotentialEvaluator | None, notices: Notices
-) -> None:
-    """Replace the formation energy of a crystal of one element: zero is its reference structure.
+def of_element(
+    atoms: Atoms, names: Sequence[str], loaded: LoadedModel, potential: PotentialEvaluator | None, notices: Notices
+) -> Result:
+    """Formation energy of a crystal of one element and its error bar, as far as ``names`` ask for them.
+
+    Zero is the reference structure. The bar is what the potential expects of its energy per atom: bars of the networks
+    are of crystals of several elements.
 
     Args:
         atoms: the crystal; whoever calls keeps other threads from its predictor.
-        result: of the crystal, changed in place.
+        names: properties that are asked for.
         loaded: the model, which remembers reference energies.
         potential: of the predictor, None without an energy surface.
         notices: shows a warning where there is no reference.
+
+    Returns:
+        Empty for compounds and where there is no reference, which leaves them to the networks.
     """
     number = int(atoms.numbers[0])
-    if potential is None or (atoms.numbers != number).any():
-        return
-    if number not in loaded.covered("energy"):
-        notices.of_missing_reference(chemical_symbols[number])
-        return
+    asked = [name for name in names if base_of(name) == FORMATION_ENERGY]
+    if not asked or potential is None or (atoms.numbers != number).any():
+        return {}
 
-    def energies(structures: list[Atoms]) -> list[float]:
+    def evaluated(structures: list[Atoms], quantities: tuple[str, ...]) -> list[dict[str, Any]]:
         with shielded_device("cpu"):
             prepared = [potential.prepare(each, warn=_ignore) for each in structures]
-            found = potential.evaluate_batch(prepared, ("energy",), warn=_ignore)
-        return [float(values["energy"]) for values in found]
+            return potential.evaluate_batch(prepared, quantities, warn=_ignore)
 
-    known = loaded.reference_energies
-    if number not in known:
-        known[number] = reference_energy(number, energies)
-    reference = known[number]
+    reference = None
+    if number in loaded.covered("energy"):
+        known = loaded.reference_energies
+        if number not in known:
+            known[number] = reference_energy(
+                number, lambda structures: [float(each["energy"]) for each in evaluated(structures, ("energy",))]
+            )
+        reference = known[number]
     if reference is None:
         notices.of_missing_reference(chemical_symbols[number])
-        return
-    (energy,) = energies([bare(atoms)])
-    result["formation_energy"] = energy / len(atoms) - reference
+        return {}
+    (found,) = evaluated([bare(atoms)], ("energy", "energy" + UNCERTAINTY))
+    referred: Result = {
+        FORMATION_ENERGY: float(found["energy"]) / len(atoms) - reference,
+        FORMATION_ENERGY + UNCERTAINTY: float(found["energy" + UNCERTAINTY]) / len(atoms),
+    }
+    return {name: referred[name] for name in asked}
 
 
 def _ignore(kind: str, message: str) -> None:

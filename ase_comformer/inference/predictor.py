@@ -22,7 +22,7 @@ from ase_comformer.crystals.structures import bare, structure_key
 from ase_comformer.crystals.validation import validate_structure
 from ase_comformer.devices import resolve_device, resolve_dtype, shielded_device
 from ase_comformer.errors import UnknownNameError, WeightsError
-from ase_comformer.inference.elements import refer_element
+from ase_comformer.inference.elements import of_element
 from ase_comformer.inference.loaded_model import LoadedModel, loaded_model
 from ase_comformer.inference.notices import Notices
 from ase_comformer.inference.plausibility import plausible_part, require_plausible
@@ -284,11 +284,11 @@ class Predictor:
         if own:
             answers = self.tensors.answers(crystals, own)
             for crystal, result, answer in zip(crystals, results, answers, strict=True):
-                result.update(self.routes.complete(crystal, own, answer, self.notices.warn))
-                if "formation_energy" in result:
-                    with self._lock:
-                        refer_element(crystal.atoms, result, self.loaded, self.potential, self.notices)
-                    require_plausible({"formation_energy": result["formation_energy"]}, crystal.atoms)
+                with self._lock:
+                    referred = of_element(crystal.atoms, own, self.loaded, self.potential, self.notices)
+                require_plausible(referred, crystal.atoms)
+                left = [name for name in own if name not in referred]
+                result.update(self.routes.complete(crystal, left, answer, self.notices.warn) | referred)
                 if undefined_for(own):
                     why = reasons(crystal.atoms, own, bulk_status=crystal.status, gap=answer.gap)
                     result["status"] = " ".join(why.values()) or "ok"

@@ -33,10 +33,18 @@ def test_an_element_without_a_reference_structure_warns_and_keeps_the_network() 
 
 
 def test_an_error_bar_alone_brings_no_formation_energy() -> None:
-    with pytest.warns(UserWarning, match="the expected error of formation_energy"):
-        (result,) = predict([bulk("Cu")], "formation_energy_uncertainty")
+    (result,) = predict([bulk("Cu")], "formation_energy_uncertainty")
     assert "formation_energy_uncertainty" in result
     assert "formation_energy" not in result
+
+
+@pytest.mark.parametrize("symbol", ["Cu", "Si"])
+def test_the_error_bar_of_an_element_is_that_of_the_energy_that_it_comes_from(symbol: str) -> None:
+    atoms = bulk(symbol, cubic=True)
+    bar = "formation_energy_uncertainty"
+    (result,) = predict([atoms], ("formation_energy", bar, "energy_uncertainty"))
+    assert result[bar] == pytest.approx(result["energy_uncertainty"] / len(atoms), rel=1e-5)
+    assert abs(result["formation_energy"]) < result[bar]
 
 
 def test_compounds_are_left_to_the_network() -> None:

@@ -94,7 +94,7 @@ def test_the_permittivity_stands_in_for_a_gap_that_is_not_known(
 
 def test_a_large_bar_of_a_number_is_told_in_its_unit() -> None:
     with pytest.warns(UserWarning, match=r"formation_energy is [\d.]+ eV/atom; few crystals .* than [\d.]+ eV/atom\."):
-        predict([bulk("Cu")], "formation_energy_uncertainty")
+        predict([bulk("FeO", "rocksalt", a=4.3)], "formation_energy_uncertainty")
 
 
 def test_large_bars_warn_once_per_structure(nitride: Atoms, monkeypatch: pytest.MonkeyPatch) -> None:
