@@ -16,7 +16,7 @@ POTENTIAL: dict[str, Any] = {
     "final_learning_rate": 1e-6, "ema": 0.99, "initial_share": 0.3, "keep_references": True,
 }  # fmt: skip
 TENSORS: dict[str, Any] = {
-    "epochs": 30, "batch_size": 8, "learning_rate": 2e-4, "final_learning_rate": 1e-6, "ema": 0.99,
+    "epochs": 30, "batch_size": 8, "learning_rate": 1e-4, "final_learning_rate": 1e-6, "ema": 0.99,
     "initial_share": 0.3,
 }  # fmt: skip
 
