@@ -47,7 +47,7 @@ def show_rows(
 
 
 def _headlines(names: Sequence[str]) -> list[str]:
-    """What the table of many structures shows of everything a model has; all of a short list."""
+    """Choose what the table of many structures shows: a few of everything a model has, all of a short list."""
     if len(names) <= MOST_COLUMNS:
         return list(names)
     return [name for name in names if name not in _DETAILS]

@@ -67,7 +67,7 @@ def extents(entry: TensorProperty, values: Any) -> FloatArray:
 
 
 def yardstick(entry: TensorProperty, values: Any) -> FloatArray:
-    """What bars are compared with where large ones are told: the extent of a tensor, the scale of a number."""
+    """Return what bars are compared with where large ones are told: the extent of a tensor, the scale of a number."""
     size = extents(entry, values)
     return np.full_like(size, entry.scale) if entry.rank == 0 else np.maximum(size, 0.1 * entry.scale)
 
@@ -119,7 +119,7 @@ def bar_of(bar: ErrorBar, found: Mapping[str, FloatArray], unresolved: Any = 0.0
 
 
 def closeness(gap_score: FloatArray) -> FloatArray:
-    """How much a crystal counts as one of small gap, from its score: one without a gap, half at 1 eV, zero far above.
+    """Weigh a crystal as one of small gap, from its score: one without a gap, half at 1 eV, zero far above.
 
     Example:
         >>> import numpy as np

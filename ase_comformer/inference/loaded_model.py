@@ -75,7 +75,7 @@ class LoadedModel:
         return self.model.elements(self.source(name))
 
     def functionals(self, name: str) -> tuple[str, ...]:
-        """What predictions of a property can follow, choices of ``predict(functional=...)``; empty without one."""
+        """List what predictions of a property can follow, choices of ``predict(functional=...)``; empty without one."""
         if name not in self.model.members:
             return ()
         known = [card["properties"][name].get("functionals", ()) for card in self.model.cards(name)]

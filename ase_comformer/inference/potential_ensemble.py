@@ -214,7 +214,7 @@ class PotentialEnsemble:
         differentiated: set[Potential],
         topologies_of: TopologyOf,
     ) -> dict[Potential, _Member]:
-        """What each network says of a batch, on one graph."""
+        """Ask each network about a batch, on one graph."""
         small = len(graph.edge_receiver) < SMALLEST_SHARED
         found: dict[Potential, _Member] = {}
         with torch.inference_mode(), single_thread() if small else contextlib.nullcontext():

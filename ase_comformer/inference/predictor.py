@@ -147,7 +147,7 @@ class Predictor:
 
     @property
     def functional(self) -> str:
-        """What dielectric tensors and Born charges follow."""
+        """Name the functional that dielectric tensors and Born charges follow."""
         return tensor_property("dielectric_tensor").functional_of(self.settings.functional)
 
     def checked(self, properties: Names | None) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ RESULT_ALIASES = {"becs": "born_effective_charges", "polarizability": "dielectri
 
 
 def aliases_of(found: Mapping[str, Any], wanted: Collection[str]) -> dict[str, Any]:
-    """Those of ``RESULT_ALIASES`` that are wanted and found: Born charges (n, 3, 3) and susceptibility (3, 3).
+    """Collect those of ``RESULT_ALIASES`` that are wanted and found: Born charges (n, 3, 3), susceptibility (3, 3).
 
     Example:
         >>> import numpy as np

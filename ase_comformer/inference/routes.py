@@ -51,7 +51,7 @@ def aligned(name: str, value: NDArray[np.float64], guide: NDArray[np.float64]) -
 
 
 def weight_of(weight: RouteWeight, couplings: ModeCouplings, atoms: int, distance: float) -> float:
-    """How much the response counts, between zero and ``weight.largest``.
+    """Weigh the response, between zero and ``weight.largest``.
 
     Args:
         weight: fitted.
@@ -114,7 +114,7 @@ class Routes:
         return result
 
     def describe(self, name: str) -> dict[str, Any]:
-        """How a property is put together and what its error bars were calibrated on; empty for a plain head."""
+        """Say how a property is put together and what its error bars were calibrated on; empty for a plain head."""
         base = base_of(name)
         fitted = self._loaded.calibration.get(base)
         found: dict[str, Any] = {}

@@ -98,7 +98,7 @@ class TensorEvaluator:
         return self._means(crystals, self._members(crystals, names))
 
     def _known_of(self, crystal: PreparedCrystal, names: Sequence[str]) -> tuple[str, ...]:
-        """Those of ``names`` that the model predicts for the elements of a crystal."""
+        """Pick those of ``names`` that the model predicts for the elements of a crystal."""
         numbers = crystal.atoms.numbers.tolist()
         offered = (name for name in names if name in self.loaded.properties)
         return tuple(name for name in offered if self.loaded.covered(name).issuperset(numbers))

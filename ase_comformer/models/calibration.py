@@ -95,7 +95,7 @@ class PropertyCalibration:
 
 
 def calibration_path(model: Model) -> Path:
-    """Where the calibration of a model is, or would be."""
+    """Return the place where the calibration of a model is, or would be."""
     return model.path.parent / FOLDER / f"{model.path.stem}.json"
 
 

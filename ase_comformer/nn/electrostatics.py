@@ -124,11 +124,11 @@ def _reciprocal_sum(graph: CrystalGraph, dipoles: Tensor) -> DipoleInteraction:
 def _in_nonperiodic_directions(
     graph: CrystalGraph, stress: Tensor, dipoles: Tensor, d_dipoles: Tensor, forces: Tensor
 ) -> Tensor:
-    """Where a structure is not periodic a strain moves its atoms alone, not the box that reciprocal vectors belong to.
+    """Correct the stress where a structure is not periodic: a strain moves its atoms there, not the box.
 
-    The box stays normal to a slab, so a shear of slab against normal turns the box with it: what the reciprocal
-    vectors say of
-    tilted boxes is replaced by the atoms' virial and, as dipoles are not turned, by the torque on these.
+    The box, to which the reciprocal vectors belong, stays normal to a slab, so a shear of slab against normal turns the
+    box with it: what the reciprocal vectors say of tilted boxes is replaced by the atoms' virial and, as dipoles are not
+    turned, by the torque on these.
     """
     normal = graph.nonperiodic_directions
     if normal is None or graph.atom_position is None or not bool(normal.any()):

@@ -45,7 +45,7 @@ class FixSymmetryInField(FixSymmetry):
         self.symm_map = [atoms_of for atoms_of, keep in zip(self.symm_map, kept, strict=True) if keep]
 
     def todict(self) -> dict[str, Any]:
-        """As ASE's, with the field; ASE does not read it back and says so, instead of fixing too much."""
+        """Do as ASE does, with the field; ASE does not read it back and says so, instead of fixing too much."""
         described: dict[str, Any] = super().todict()
         described["name"] = type(self).__name__
         described["kwargs"]["electric_field"] = self.electric_field.tolist()

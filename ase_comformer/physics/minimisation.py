@@ -47,7 +47,7 @@ class QuasiNewton:
         self._last_step: Array | None = None
 
     def step(self, forces: Array) -> Array:
-        """Where to go from the point that has these forces (d,); ``take`` says how far one went."""
+        """Return where to go from the point that has these forces (d,); ``take`` says how far one went."""
         if self._last_forces is not None and self._last_step is not None:
             self._learn(self._last_step, forces - self._last_forces)
         self._last_forces = forces.copy()

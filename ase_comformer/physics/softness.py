@@ -32,7 +32,7 @@ UNSURE = 0.02
 
 
 def unresolved(blocks: ResponseBlocks, acting: str) -> FloatArray:
-    """What damping leaves out of the response of soft and unstable modes, a bound on how wrong it may be.
+    """Sum up what damping leaves out of the response of soft and unstable modes, a bound on how wrong it may be.
 
     The compliance 1 / max(|w|, ``UNSURE``) in place of the damped one, in the documented form and unit: of the static
     dielectric tensor for "field" (3, 3), the elastic tensor for "strain" (6, 6), the piezoelectric tensor for "both"

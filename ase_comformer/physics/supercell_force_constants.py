@@ -97,7 +97,7 @@ class SupercellSymmetry:
         return np.asarray(numbers.of(cell) * 2**20 + primitive_atom)
 
     def carried(self, operations: IntArray, atom: int) -> IntArray:
-        """Where the atoms of the supercell go (K, N).
+        """Say where the atoms of the supercell go (K, N).
 
         Each operation is followed by the translation that takes the image of the primitive ``atom`` to cell 0.
         """

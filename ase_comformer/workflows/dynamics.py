@@ -256,7 +256,7 @@ class _Recorder:
             self._rows[number].append((frame, time, float(energies[number]), float(own_kinetic.sum())))
 
     def trajectories(self) -> list[Trajectory]:
-        """What was kept, by structure."""
+        """Return what was kept, by structure."""
         found = []
         for rows, error in zip(self._rows, self._errors, strict=True):
             frames, times, potential, kinetic = (list(column) for column in zip(*rows, strict=True))

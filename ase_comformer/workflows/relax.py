@@ -140,7 +140,7 @@ def relax(
 
 
 def _relaxation(crystal: RelaxingCrystal, found: dict[str, Any]) -> Relaxation:
-    """What came out, given energy, forces and stress of the cell that moved."""
+    """Put together what came out, given energy, forces and stress of the cell that moved."""
     plan, group, moved = crystal.plan, crystal.group, crystal.moved()
     kept = group if plan.keep_symmetry else None
     final = _in_the_cell_of(crystal.atoms, kept, moved) if kept is not None else bare(moved)

@@ -99,7 +99,7 @@ class RelaxingCrystal:
 
     @property
     def edge_estimate(self) -> float:
-        """What the crystal costs beside others: atoms that are not images of each other."""
+        """Estimate what the crystal costs beside others: atoms that are not images of each other."""
         return self.count / (self.group.order if self.motion is not None and self.group is not None else 1)
 
     def observe(self, energy: float, forces: Array, stress: Array, shortest: float) -> bool:

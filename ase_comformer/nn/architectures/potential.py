@@ -152,7 +152,7 @@ class Potential(nn.Module):
 
     @staticmethod
     def parameter_blocks(parameters: Mapping[str, Tensor]) -> dict[str, tuple[list[int], ...]]:
-        """Of the parameters that hold several maps, the sizes of the blocks along each axis (``training.train``)."""
+        """Return the sizes of the blocks of parameters that hold several maps, along each axis (``engines.trainer``)."""
         found: dict[str, tuple[list[int], ...]] = {}
         layers = {name.split(".")[2] for name in parameters if name.startswith("trunk.layers.")}
         for prefix in (f"trunk.layers.{depth}." for depth in sorted(layers)):
@@ -188,7 +188,7 @@ class Potential(nn.Module):
 
 
 def _dipole_gates(scalars: int, vectors: int) -> nn.Sequential:
-    """What the vectors of an atom are summed with; zero before training."""
+    """Make what the vectors of an atom are summed with; zero before training."""
     gates = nn.Sequential(nn.Linear(scalars, scalars), nn.SiLU(), nn.Linear(scalars, vectors))
     for parameter in gates[2].parameters():
         nn.init.zeros_(parameter)

@@ -194,7 +194,7 @@ def _with_values(components: tuple[ComponentSymmetry, ...], name: str, value: An
 
 
 def _accuracy(predictor: Predictor, names: list[str]) -> dict[str, str]:
-    """How good predictions of test crystals are, from the card of the model, where it belongs to these weights."""
+    """Say how good predictions of test crystals are, from the card of the model where it belongs to these weights."""
     metrics = model_card(predictor.model.path).get("metrics") or {}
     if metrics.get("fingerprint") != predictor.model.fingerprint:
         return {}
