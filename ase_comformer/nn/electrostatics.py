@@ -126,9 +126,9 @@ def _in_nonperiodic_directions(
 ) -> Tensor:
     """Correct the stress where a structure is not periodic: a strain moves its atoms there, not the box.
 
-    The box, to which the reciprocal vectors belong, stays normal to a slab, so a shear of slab against normal turns the
-    box with it: what the reciprocal vectors say of tilted boxes is replaced by the atoms' virial and, as dipoles are not
-    turned, by the torque on these.
+    The box, to which the reciprocal vectors belong, stays normal to a slab, so a shear of slab against normal turns
+    the box with it: what the reciprocal vectors say of tilted boxes is replaced by the atoms' virial and, as dipoles
+    are not turned, by the torque on these.
     """
     normal = graph.nonperiodic_directions
     if normal is None or graph.atom_position is None or not bool(normal.any()):

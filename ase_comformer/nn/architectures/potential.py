@@ -152,7 +152,7 @@ class Potential(nn.Module):
 
     @staticmethod
     def parameter_blocks(parameters: Mapping[str, Tensor]) -> dict[str, tuple[list[int], ...]]:
-        """Return the sizes of the blocks of parameters that hold several maps, along each axis (``engines.trainer``)."""
+        """Return the sizes of the blocks of parameters that hold several maps, along each axis."""
         found: dict[str, tuple[list[int], ...]] = {}
         layers = {name.split(".")[2] for name in parameters if name.startswith("trunk.layers.")}
         for prefix in (f"trunk.layers.{depth}." for depth in sorted(layers)):
