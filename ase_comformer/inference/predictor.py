@@ -284,9 +284,11 @@ class Predictor:
         if own:
             answers = self.tensors.answers(crystals, own)
             for crystal, result, answer in zip(crystals, results, answers, strict=True):
-                with self._lock:
-                    referred = of_element(crystal.atoms, own, self.loaded, self.potential, self.notices)
-                require_plausible(referred, crystal.atoms)
+                referred: Result = {}
+                if "formation_energy" in answer.values:
+                    with self._lock:
+                        referred = of_element(crystal.atoms, own, self.loaded, self.potential, self.notices)
+                    require_plausible(referred, crystal.atoms)
                 left = [name for name in own if name not in referred]
                 result.update(self.routes.complete(crystal, left, answer, self.notices.warn) | referred)
                 if undefined_for(own):
